@@ -78,7 +78,7 @@ impl App {
     pub async fn start(config: ServerConfig, sink: CredentialSink) -> anyhow::Result<Self> {
         config.secrets().for_each(|(kind, secret)| secrets::register(kind, secret));
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
-        let data_dir = &config.data_dir;
+        let data_dir = &config.server.data_dir;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("the data directory {} cannot be created", data_dir.display()))?;
         let lock = data_lock::lock(data_dir).await?;
@@ -89,19 +89,24 @@ impl App {
         let canary = secrets::plant(data_dir)
             .with_context(|| format!("no canary can be planted in {}", data_dir.display()))?;
         debug!(file = %canary.file.display(), "canary planted");
-        let store = store::open(&config.store_path).await?;
+        let store = store::open(&config.store.location).await?;
         let resumed = store.expire_stale_leases().await?;
         if resumed > 0 {
             info!(jobs = resumed, "resuming jobs that were under way when the service ended");
         }
         let sandbox = start_sandbox(&config.sandbox, data_dir).await?;
         let cache_limits = setup_policy(&config.sandbox.setup).kept;
-        let public_url = config.public_url.as_ref().map(Url::as_str);
+        let public_url = config.server.public_url.as_ref().map(Url::as_str);
         let signer = Arc::new(ManifestSigner::open(data_dir, public_url)?);
         let tasks = Arc::new(Tasks::default());
         let service = Service {
             model: model(&config, &config.model.name)?,
-            brief_model: config.model.brief_name.as_deref().map(|name| model(&config, name)).transpose()?,
+            planner_model: config
+                .model
+                .planner_name
+                .as_deref()
+                .map(|name| model(&config, name))
+                .transpose()?,
             mirrors: Mirrors::new(absolute(data_dir)?.join("mirrors")),
             store: store.clone(),
             sandbox: sandbox.clone(),
@@ -111,9 +116,9 @@ impl App {
             routes: Arc::default(),
             config: config.clone(),
         };
-        let listener = TcpListener::bind(config.listen)
+        let listener = TcpListener::bind(config.server.listen)
             .await
-            .with_context(|| format!("server.listen: cannot listen on {}", config.listen))?;
+            .with_context(|| format!("server.listen: cannot listen on {}", config.server.listen))?;
         let address = listener.local_addr()?;
         let routes = service.routes.clone();
         let registration = match &config.github.app {
@@ -125,9 +130,9 @@ impl App {
         };
         let router = http::router(store.clone(), signer.public_keys(), routes, registration.as_ref());
         tasks.add(tokio::spawn(connections::serve(listener, router, tasks.shutdown.clone())));
-        tasks.add(prune_regularly(store.clone(), config.store_keep, tasks.shutdown.clone()));
+        tasks.add(prune_regularly(store.clone(), config.store.keep, tasks.shutdown.clone()));
         tasks.add(clean_up_regularly(sandbox, cache_limits, tasks.shutdown.clone()));
-        info!(%address, workers = config.workers, registered = registration.is_none(), "mendwright is listening");
+        info!(%address, workers = config.server.workers, registered = registration.is_none(), "mendwright is listening");
         let setup_url = registration.map(|registration| registration.setup_url());
         Ok(Self { address, store, setup_url, tasks, _lock: lock })
     }
@@ -148,9 +153,9 @@ fn registration(service: Service, address: SocketAddr, sink: CredentialSink) -> 
     let config = InstallConfig {
         api_url: service.config.github.api_url.clone(),
         web_url: service.config.github.web_url.clone(),
-        public_url: service.config.public_url.clone(),
+        public_url: service.config.server.public_url.clone(),
         address,
-        data_dir: service.config.data_dir.clone(),
+        data_dir: service.config.server.data_dir.clone(),
         label: service.config.github.rules.label.clone(),
     };
     if sink.was_interrupted(&config.data_dir) {

@@ -34,7 +34,9 @@ pub struct Conversation {
     pub written: BTreeMap<RepoPath, ChangedContent>,
     /// The tree kept last and the paths written to, to rebuild the sandbox from.
     pub checkpoint: Option<(Sha, Vec<RepoPath>)>,
-    /// The agent's last test run, or the baseline's.
+    /// The suite's run at the base.
+    pub baseline: Option<TestRun>,
+    /// The agent's last run of the whole suite, or the baseline's.
     pub last_run: Option<TestRun>,
     /// The tool results, in full.
     pub results: Results,
@@ -46,32 +48,44 @@ pub struct Conversation {
     pub red_verdicts_unchanged: u32,
     /// The tree of the last rejecting verdict.
     pub red_tree: Option<Sha>,
+    /// Whether the setup agent is at work: what it says and is told is another conversation.
+    is_of_setup_agent: bool,
+    /// Whether the model is told when it repeats itself, and charged for going on.
+    detects_loops: bool,
 }
 
 impl Conversation {
     /// The state after everything in `transcript`.
     pub fn replay(transcript: &[RecordedEvent]) -> Self {
-        let mut state = Self {
+        let mut state = Self { detects_loops: true, ..Self::after_spending(Spend::zero()) };
+        for recorded in transcript {
+            state.apply(&recorded.event);
+        }
+        state
+    }
+
+    /// The state of the setup agent's new conversation in a job that has spent `spend`.
+    pub fn after_spending(spend: Spend) -> Self {
+        Self {
             view: View::default(),
             task: String::new(),
             plan: None,
             brief: None,
             brief_remarks: Vec::new(),
             idle_turns: 0,
-            spend: Spend::zero(),
+            spend,
             written: BTreeMap::new(),
             checkpoint: None,
+            baseline: None,
             last_run: None,
             results: Results::default(),
             loops: LoopDetector::default(),
             red_verdicts: 0,
             red_verdicts_unchanged: 0,
             red_tree: None,
-        };
-        for recorded in transcript {
-            state.apply(&recorded.event);
+            is_of_setup_agent: false,
+            detects_loops: false,
         }
-        state
     }
 
     /// Whether the model was given its task.
@@ -81,9 +95,21 @@ impl Conversation {
 
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
-        self.loops.apply(event);
+        match event {
+            TranscriptEvent::SetupAgentStarted { .. } => self.is_of_setup_agent = true,
+            TranscriptEvent::SetupAgentEnded { .. }
+            | TranscriptEvent::Ended { .. }
+            | TranscriptEvent::Resumed { .. } => self.is_of_setup_agent = false,
+            _ => {}
+        }
         self.spend.add(event);
-        self.spend.surcharge = self.loops.surcharge();
+        if self.is_of_setup_agent {
+            return;
+        }
+        if self.detects_loops {
+            self.loops.apply(event);
+            self.spend.surcharge = self.loops.surcharge();
+        }
         match event {
             TranscriptEvent::MessageAdded { message, usage, .. } => {
                 if let Message::ToolResults { results } = message {
@@ -104,6 +130,9 @@ impl Conversation {
             TranscriptEvent::BaselineRun { run } | TranscriptEvent::AgentTestRun { run }
                 if run.selection.is_none() =>
             {
+                if let TranscriptEvent::BaselineRun { .. } = event {
+                    self.baseline = Some(run.clone());
+                }
                 self.last_run = Some(run.clone());
             }
             TranscriptEvent::Checkpoint { tree, paths, .. } => {
@@ -160,7 +189,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{ToolArguments, ToolResult, Usage};
+    use crate::domain::{
+        BoundedOutput, ExitStatus, ProcessOutput, TestReport, ToolArguments, ToolResult, Usage,
+    };
 
     fn assistant(blocks: Vec<AssistantBlock>, usd: Option<f64>) -> TranscriptEvent {
         TranscriptEvent::MessageAdded {
@@ -208,6 +239,27 @@ mod tests {
         let unpriced =
             vec![assistant(vec![], Some(0.5)), assistant(vec![], None), assistant(vec![], Some(0.5))];
         assert_eq!(replayed(unpriced).spend.usd, None);
+    }
+
+    #[test]
+    fn run_at_the_base_is_kept_beside_the_last_run_of_the_whole_suite() {
+        let run = |failed: &str, selection: Option<&str>| TestRun {
+            command: "make check".into(),
+            selection: selection.map(str::to_owned),
+            result: ProcessOutput {
+                ending: ExitStatus::Exited { code: 1 },
+                output: BoundedOutput::default(),
+                duration: Duration::ZERO,
+            },
+            report: TestReport::naming_failed([failed]),
+        };
+        let state = replayed(vec![
+            TranscriptEvent::BaselineRun { run: run("base", None) },
+            TranscriptEvent::AgentTestRun { run: run("whole", None) },
+            TranscriptEvent::AgentTestRun { run: run("part", Some("tests/a.py")) },
+        ]);
+        let failed = |run: Option<TestRun>| run.unwrap().failed()[0].0.clone();
+        assert_eq!((failed(state.baseline), failed(state.last_run)), ("base".into(), "whole".into()));
     }
 
     #[test]

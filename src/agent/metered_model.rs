@@ -41,7 +41,7 @@ pub struct Completion {
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum CallDenied {
+pub enum ModelCallError {
     /// A limit is reached; the model was not called.
     #[error(transparent)]
     Exhausted(#[from] BudgetExhausted),
@@ -57,7 +57,7 @@ impl MeteredModel<'_> {
     /// Calls the model if every limit allows it, and again if its answer breaks off. Cost without an answer
     /// is recorded here, and added to `spend`. The caller must record the answer with an event that has its
     /// [`cost`](TranscriptEvent::cost) before it calls again; until then, the worst case stays reserved.
-    pub async fn ask(&self, spend: &mut Spend, request: &ModelRequest) -> Result<Completion, CallDenied> {
+    pub async fn ask(&self, spend: &mut Spend, request: &ModelRequest) -> Result<Completion, ModelCallError> {
         // Left by a worker that died, or by a caller that lost the answer.
         if let Some(event) = charge_unrecorded_call(self.journal).await? {
             spend.add(&event);

@@ -12,14 +12,15 @@ mod results;
 mod resume;
 mod run;
 mod sanitise;
+pub mod test_summary;
 mod tool_calls;
 pub mod tools;
 mod types;
 
 pub use brief::TaskInput;
 pub use conversation::Conversation;
-pub use metered_model::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
+pub use metered_model::{Completion, MeteredModel, ModelCallError, charge_unrecorded_call};
 pub use results::{ResultWindow, Results, SHOWN_CHARS_MAX, ShownResult};
 
 pub use sanitise::{Sanitised, sanitise, sanitise_in_background};
-pub use types::{Agent, AgentEnding, AgentError};
+pub use types::{Agent, AgentEnding, AgentError, AgentRole, OpenCall};

@@ -4,13 +4,13 @@
 
 use crate::domain::{AssistantBlock, Message, StopReason, TranscriptEvent};
 use crate::model::{ModelError, ModelRequest};
+use crate::testing::Selectable;
 
 use super::context::View;
 use super::conversation::Conversation;
-use super::metered_model::{CallDenied, Completion};
-use super::prompts;
+use super::metered_model::{Completion, ModelCallError};
 use super::tools::Registry;
-use super::types::{Agent, AgentEnding, AgentError, user_message};
+use super::types::{Agent, AgentEnding, AgentError, AgentRole, user_message};
 
 /// After so many answers in a row without a tool call, the model is not expected to call one.
 const IDLE_TURNS_MAX: usize = 3;
@@ -18,7 +18,7 @@ const IDLE_TURNS_MAX: usize = 3;
 impl Agent<'_> {
     /// Runs until there is an ending. `state` is what the transcript says, and follows it.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
-        let registry = Registry::of(self.settings);
+        let registry = self.role.registry(self.settings, self.selectable().await?);
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
@@ -34,28 +34,36 @@ impl Agent<'_> {
                 )));
             }
             self.compact_context(state).await?;
-            let request = request(&registry, &state.view, self.output_tokens_max);
+            let request = request(&self.role, &registry, &state.view, self.output_tokens_max);
             match self.metered_model.ask(&mut state.spend, &request).await {
                 Ok(paid) => {
                     overflows = 0;
                     self.observe(state, paid).await?;
                 }
-                Err(CallDenied::Unusable(error @ ModelError::ContextOverflow { .. })) => {
+                Err(ModelCallError::Unusable(error @ ModelError::ContextOverflow { .. })) => {
                     overflows += 1;
                     if !self.force_compaction(state, overflows).await? {
                         return Ok(AgentEnding::ModelUnusable(error.to_string()));
                     }
                 }
-                Err(CallDenied::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
-                Err(CallDenied::Unusable(error)) => return Ok(AgentEnding::ModelUnusable(error.to_string())),
-                Err(CallDenied::Store(error)) => return Err(error.into()),
+                Err(ModelCallError::Exhausted(limit)) => return Ok(AgentEnding::Exhausted(limit)),
+                Err(ModelCallError::Unusable(error)) => {
+                    return Ok(AgentEnding::ModelUnusable(error.to_string()));
+                }
+                Err(ModelCallError::Store(error)) => return Err(error.into()),
             }
         }
     }
 
+    /// What the suite can run a part of, as the base defines it.
+    async fn selectable(&self) -> Result<Selectable, AgentError> {
+        let package_json = self.workspace.base_file("package.json").await?;
+        Ok(Selectable::of(&self.settings.test_command, package_json.as_deref()))
+    }
+
     /// The shortest request that a model can be sent: one without a conversation.
     pub fn shortest_request(output_tokens_max: u32) -> ModelRequest {
-        request(&Registry::standard(), &View::default(), output_tokens_max)
+        request(&AgentRole::Fix, &Registry::standard(), &View::default(), output_tokens_max)
     }
 
     /// Records the model's answer, and a reminder if it called no tool.
@@ -78,21 +86,21 @@ impl Agent<'_> {
             let text = match reply.stop {
                 StopReason::OutputLimit => {
                     "Your answer was cut off at the output limit. Go on in smaller steps, with one tool call."
+                        .to_owned()
                 }
                 StopReason::EndOfTurn | StopReason::ToolCalls | StopReason::Refusal => {
-                    "You called no tool. Go on with a tool call: `finish` when the work is ready for its \
-                     verdict, `ask_human` when only a person can decide."
+                    format!("You called no tool. Go on with a tool call: {}.", self.role.ways_to_end())
                 }
             };
-            events.push(user_message(text));
+            events.push(user_message(&text));
         }
         self.record(state, &events).await
     }
 }
 
-fn request(registry: &Registry, view: &View, output_tokens_max: u32) -> ModelRequest {
+fn request(role: &AgentRole, registry: &Registry, view: &View, output_tokens_max: u32) -> ModelRequest {
     ModelRequest {
-        system: prompts::SYSTEM.to_owned(),
+        system: role.instructions().to_owned(),
         messages: view.messages().to_vec(),
         anchor: view.anchor(),
         tools: registry.specs(),

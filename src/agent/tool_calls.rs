@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{ChangedContent, Message, RepoPath, ToolCall, ToolResult, TranscriptEvent};
+use crate::domain::{ChangedContent, Message, RepoPath, ToolCall, ToolEffect, ToolResult, TranscriptEvent};
 use crate::sandbox::CallError;
 
 use super::conversation::Conversation;
 use super::loop_notices::notice_text;
 use super::results::Results;
 use super::tools::{Registry, ToolAnswer, ToolContext, changes_of};
-use super::types::{Agent, AgentEnding, AgentError, Finish, user_message};
+use super::types::{Agent, AgentEnding, AgentError, AgentRole, Finish, OpenCall, user_message};
 
 impl Agent<'_> {
     /// Carries out tool calls in order, and records their results with what they changed.
@@ -28,16 +28,29 @@ impl Agent<'_> {
             toolbox: self.toolbox,
             workspace: self.workspace,
             settings: self.settings,
+            baseline: state.baseline.clone(),
             last_run: state.last_run.clone(),
+            plan: state.plan.clone(),
             results: state.results.clone(),
             written: state.written.clone(),
             events: Vec::new(),
         };
         let mut results: Vec<ToolResult> = Vec::new();
         let mut remaining = calls.into_iter();
+        let mut refused_change: Option<String> = None;
         while let Some(call) = remaining.next() {
             if state.spend.time + started.elapsed() >= self.settings.budget.time_max {
                 let text = "Not carried out: the time for this job is over.".to_owned();
+                context.results.give(&text);
+                results.push(ToolResult { call_id: call.id, text, is_error: true });
+                continue;
+            }
+            let effect = ToolEffect::of(&call.name);
+            if let (Some(ToolEffect::Tries), Some(refused)) = (effect, &refused_change) {
+                let text = format!(
+                    "Not carried out: `{refused}` before it in the same answer was refused, so this would run without \
+                     that change. Correct the change first."
+                );
                 context.results.give(&text);
                 results.push(ToolResult { call_id: call.id, text, is_error: true });
                 continue;
@@ -48,21 +61,28 @@ impl Agent<'_> {
                 Err(CallError::RespondToModel(text)) => (text, None, true),
                 Err(CallError::Fatal(error)) => return Err(error.into()),
                 Ok(ToolAnswer::Finish { summary }) => {
-                    let unanswered = remaining.map(|call| call.id).collect();
-                    state.written = context.written.clone();
-                    if !context.events.is_empty() {
-                        self.record(state, &context.events).await?;
-                    }
-                    let finish = Finish { summary, call_id: call.id, answered: results, unanswered };
-                    return Ok(Some(AgentEnding::Finished(finish)));
+                    state.written = context.written;
+                    self.record_some(state, &context.events).await?;
+                    let call = OpenCall::of(call, results, remaining);
+                    return Ok(Some(AgentEnding::Finished(Finish { summary, call })));
+                }
+                Ok(ToolAnswer::ProposeSetup { recipe }) => {
+                    self.record_some(state, &context.events).await?;
+                    let call = OpenCall::of(call, results, remaining);
+                    return Ok(Some(AgentEnding::ProposedSetup(recipe, call)));
                 }
                 Ok(ToolAnswer::AskHuman { question }) => {
                     state.written = context.written;
-                    context.events.push(self.checkpoint(&state.written).await?);
-                    self.record(state, &context.events).await?;
+                    if self.role == AgentRole::Fix {
+                        context.events.push(self.checkpoint(&state.written).await?);
+                    }
+                    self.record_some(state, &context.events).await?;
                     return Ok(Some(AgentEnding::Asked(question)));
                 }
             };
+            if effect == Some(ToolEffect::Changes) {
+                refused_change = is_error.then(|| call.name.clone()).or(refused_change);
+            }
             let text = record_result(&mut context.results, &mut context.events, text, full);
             results.push(ToolResult { call_id: call.id, text, is_error });
         }
@@ -73,7 +93,7 @@ impl Agent<'_> {
             events.push(self.checkpoint(&state.written).await?);
         }
         events.push(results_message(results, elapsed(started)));
-        add_notices(state, &mut events);
+        self.add_notices(state, &mut events);
         self.record(state, &events).await?;
         Ok(None)
     }
@@ -87,22 +107,50 @@ impl Agent<'_> {
         judged_for: Duration,
         mut before: Vec<TranscriptEvent>,
     ) -> Result<(), AgentError> {
+        before.push(self.checkpoint(&state.written).await?);
+        self.answer_call(state, finish.call, verdict, judged_for, before).await
+    }
+
+    /// Answers a call that stopped the loop. `before` is recorded in the same transaction.
+    pub async fn answer_call(
+        &self,
+        state: &mut Conversation,
+        call: OpenCall,
+        answer: &str,
+        took: Duration,
+        mut before: Vec<TranscriptEvent>,
+    ) -> Result<(), AgentError> {
         let mut known = state.results.clone();
-        finish.answered.iter().for_each(|result| known.give(&result.text));
-        let text = record_result(&mut known, &mut before, verdict.to_owned(), None);
-        let mut results = finish.answered;
-        results.push(ToolResult { call_id: finish.call_id, text, is_error: true });
-        let skipped = "Not carried out: the call came after `finish` in the same answer.";
-        results.extend(finish.unanswered.into_iter().map(|call_id| ToolResult {
+        call.answered.iter().for_each(|result| known.give(&result.text));
+        let text = record_result(&mut known, &mut before, answer.to_owned(), None);
+        let mut results = call.answered;
+        results.push(ToolResult { call_id: call.id, text, is_error: true });
+        let skipped = format!("Not carried out: the call came after `{}` in the same answer.", call.tool);
+        results.extend(call.unanswered.into_iter().map(|call_id| ToolResult {
             call_id,
-            text: skipped.to_owned(),
+            text: skipped.clone(),
             is_error: true,
         }));
-        before.push(self.checkpoint(&state.written).await?);
-        let milliseconds = u64::try_from(judged_for.as_millis()).unwrap_or(u64::MAX);
-        before.push(results_message(results, milliseconds));
-        add_notices(state, &mut before);
+        before.push(results_message(results, u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+        self.add_notices(state, &mut before);
         self.record(state, &before).await
+    }
+
+    /// Adds the notices that are due after `events`. They name tools that only the agent which fixes has.
+    fn add_notices(&self, state: &Conversation, events: &mut Vec<TranscriptEvent>) {
+        if self.role == AgentRole::Fix {
+            let mut loops = state.loops.clone();
+            events.iter().for_each(|event| loops.apply(event));
+            events.extend(loops.due().iter().map(|notice| user_message(&notice_text(notice))));
+        }
+    }
+
+    async fn record_some(
+        &self,
+        state: &mut Conversation,
+        events: &[TranscriptEvent],
+    ) -> Result<(), AgentError> {
+        if events.is_empty() { Ok(()) } else { self.record(state, events).await }
     }
 
     /// Stores what was written as a tree of our own.
@@ -118,6 +166,13 @@ impl Agent<'_> {
         };
         let contents = written.iter().map(digest).collect();
         Ok(TranscriptEvent::Checkpoint { tree: proposal.tree, paths, contents })
+    }
+}
+
+impl OpenCall {
+    fn of(call: ToolCall, answered: Vec<ToolResult>, remaining: impl Iterator<Item = ToolCall>) -> Self {
+        let unanswered = remaining.map(|call| call.id).collect();
+        Self { tool: call.name, id: call.id, answered, unanswered }
     }
 }
 
@@ -137,13 +192,6 @@ fn record_result(
     }
     results.give(&shown.text);
     shown.text
-}
-
-/// Adds the notices that are due after `events`.
-fn add_notices(state: &Conversation, events: &mut Vec<TranscriptEvent>) {
-    let mut loops = state.loops.clone();
-    events.iter().for_each(|event| loops.apply(event));
-    events.extend(loops.due().iter().map(|notice| user_message(&notice_text(notice))));
 }
 
 /// Distinguishes one content of a file from another.

@@ -2,7 +2,7 @@
 //! an event, and loading what was written before a restart. Imports neither of them.
 
 use crate::domain::{
-    BudgetExhausted, Change, ChangedContent, JobSettings, Message, ToolResult, TranscriptEvent,
+    BudgetExhausted, Change, ChangedContent, JobSettings, Message, SetupRecipe, ToolResult, TranscriptEvent,
 };
 use crate::sandbox::{SandboxError, Toolbox};
 use crate::store::{Journal, StoreError};
@@ -10,10 +10,56 @@ use crate::workspace::{Workspace, WorkspaceError};
 
 use super::conversation::Conversation;
 use super::metered_model::MeteredModel;
-use super::tools::changes_of;
+use super::prompts;
+use super::tools::{Registry, changes_of};
+use crate::testing::Selectable;
+
+/// What an agent works at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentRole {
+    /// It fixes an issue.
+    Fix,
+    /// It finds out how a repository is set up and how its tests are run.
+    Setup {
+        /// What setup commands see in addition to the sandbox's own variables.
+        variables: Vec<(String, String)>,
+    },
+}
+
+impl AgentRole {
+    /// The tools of a job. They stay the same until the agent ends. `selectable`: what the suite can run a part of.
+    pub(super) fn registry(&self, settings: &JobSettings, selectable: Selectable) -> Registry {
+        match self {
+            Self::Fix => Registry::of(settings, selectable),
+            Self::Setup { variables } => Registry::for_setup(variables.clone()),
+        }
+    }
+
+    /// The system prompt.
+    pub(super) fn instructions(&self) -> &'static str {
+        match self {
+            Self::Fix => prompts::SYSTEM,
+            Self::Setup { .. } => prompts::SETUP,
+        }
+    }
+
+    /// The tools with which the work ends, for an answer that called none.
+    pub(super) fn ways_to_end(&self) -> &'static str {
+        match self {
+            Self::Fix => {
+                "`finish` when the work is ready for its verdict, `ask_human` when only a person can decide"
+            }
+            Self::Setup { .. } => {
+                "`propose_setup` when the suite ran, `give_up` when something is missing that no command can bring"
+            }
+        }
+    }
+}
 
 /// Everything an agent works with.
 pub struct Agent<'a> {
+    /// What it works at.
+    pub role: AgentRole,
     /// The model that works on the issue.
     pub metered_model: MeteredModel<'a>,
     /// Longest answer, in tokens.
@@ -41,7 +87,9 @@ pub struct Agent<'a> {
 pub enum AgentEnding {
     /// The model asks for a verdict. [`Agent::answer_finish`] answers its call.
     Finished(Finish),
-    /// The model asks a person.
+    /// The setup agent proposes how to set the repository up. [`Agent::answer_call`] answers its call.
+    ProposedSetup(SetupRecipe, OpenCall),
+    /// The model asks a person, or the setup agent says what is missing.
     Asked(String),
     /// A limit is reached.
     Exhausted(BudgetExhausted),
@@ -68,7 +116,14 @@ pub enum AgentError {
 pub struct Finish {
     /// The summary for the reviewer.
     pub summary: String,
-    pub(super) call_id: String,
+    pub(super) call: OpenCall,
+}
+
+/// A tool call that stopped the loop and waits for its answer, with the other calls of the same message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCall {
+    pub(super) tool: String,
+    pub(super) id: String,
     pub(super) answered: Vec<ToolResult>,
     pub(super) unanswered: Vec<String>,
 }
@@ -91,6 +146,14 @@ impl Agent<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the model a message.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn tell(&self, state: &mut Conversation, text: &str) -> Result<(), AgentError> {
+        self.record(state, &[user_message(text)]).await
     }
 
     /// Appends events to the transcript, then applies them to the state.

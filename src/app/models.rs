@@ -16,7 +16,7 @@ pub(super) fn context_of_worker(model: &config::ModelConfig) -> u64 {
 
 /// The context window of the model that summarises.
 pub(super) fn context_of_summarizer(model: &config::ModelConfig) -> u64 {
-    match model.brief_name.as_ref().filter(|name| **name != model.name) {
+    match model.planner_name.as_ref().filter(|name| **name != model.name) {
         Some(name) => context_tokens(name),
         None => context_of_worker(model),
     }
@@ -49,11 +49,11 @@ pub(super) fn model(config: &ServerConfig, name: &str) -> anyhow::Result<Arc<dyn
 /// A model whose price is not known: an error if a limit in dollars depends on it, else a warning.
 fn check_without_price(config: &ServerConfig, model: &str) -> anyhow::Result<()> {
     let remedy = "state its price in [model.price] or in model.prices_file";
-    if config.require_price {
+    if config.budget.require_price {
         bail!("budget.require_price: no price is known for {model}; {remedy}");
     }
-    let caps =
-        [("repository", config.daily_caps.repository), ("installation", config.daily_caps.installation)];
+    let caps = &config.budget.daily_caps;
+    let caps = [("repository", caps.repository), ("installation", caps.installation)];
     for (scope, cap) in caps {
         if cap.usd.is_some() && cap.tokens.is_none() {
             bail!(

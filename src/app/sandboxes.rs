@@ -78,6 +78,7 @@ pub(super) fn setup_policy(config: &SetupConfig) -> SetupPolicy {
         variables: config.variables.clone(),
         images: config.images.clone(),
         egress_bytes_max: config.egress_bytes_max,
+        agent_usd: config.agent_usd,
         commands: config.commands,
         kept: CacheLimits {
             count_max: config.kept_count_max,

@@ -27,7 +27,7 @@ pub(super) struct Service {
     pub(super) config: ServerConfig,
     pub(super) store: Arc<dyn Store>,
     pub(super) model: Arc<dyn Model>,
-    pub(super) brief_model: Option<Arc<dyn Model>>,
+    pub(super) planner_model: Option<Arc<dyn Model>>,
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) mirrors: Mirrors,
     pub(super) limits: Arc<RateLimits>,
@@ -79,7 +79,7 @@ impl Service {
         self.spawn(|shutdown| async move { commands.run(&shutdown).await });
         let acknowledger = Acknowledger::new(context.clone(), delivery_arrived);
         self.spawn(|shutdown| async move { acknowledger.run(&shutdown).await });
-        for number in 0..config.workers {
+        for number in 0..config.server.workers {
             let worker = Worker::new(context.clone(), format!("{}-{number}", std::process::id()));
             self.spawn(|shutdown| async move { worker.run(&shutdown).await });
         }
@@ -92,13 +92,13 @@ impl Service {
             store: self.store.clone(),
             github,
             model: self.model.clone(),
-            brief_model: self.brief_model.clone(),
+            planner_model: self.planner_model.clone(),
             sandbox: self.sandbox.clone(),
             mirrors: self.mirrors.clone(),
             policy: JobPolicy {
                 rules: config.github.rules.clone(),
-                budget: config.budget.clone(),
-                caps: config.daily_caps,
+                budget: config.budget.job.clone(),
+                caps: config.budget.daily_caps,
                 sandbox: sandbox_spec(&config.sandbox),
                 setup: setup_policy(&config.sandbox.setup),
                 output_tokens_max: config.model.output_tokens_max,

@@ -80,12 +80,14 @@ pub async fn replay(
     let before: Vec<TranscriptEvent> = known.into_iter().flatten().cloned().collect();
     local.begin_with(&before).await?;
 
-    let expected = steps(recorded.events());
+    // It is not done again: what it found is in the settings.
+    let own = recorded.without_setup_agent();
+    let expected = steps(&own);
     let model = Arc::new(RecordedModel {
         store: local.store.clone(),
         job: local.id,
         expected: expected.clone(),
-        answers: recorded.events().iter().filter_map(answer).collect(),
+        answers: own.iter().filter_map(answer).collect(),
         stopped: Mutex::default(),
     });
     let mut policy = policy.clone();
@@ -93,7 +95,7 @@ pub async fn replay(
     let full = model.answers.first().map_or(policy.context_tokens, |answer| context_tokens(&answer.model));
     (policy.context_tokens, policy.summarizer_context_tokens) = (full, full);
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
-    let parts = LocalContext { model: model.clone(), brief_model: None, bench };
+    let parts = LocalContext { model: model.clone(), planner_model: None, bench };
     let ended = local.run(&parts, &CancellationToken::new(), on_event).await?;
     let end = ended.ok_or_else(|| anyhow!("the replay was stopped"))?;
     let now = steps(&end.transcript);

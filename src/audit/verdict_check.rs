@@ -41,7 +41,11 @@ pub(super) fn check_suite(
         })
         .collect();
     if different.is_empty() {
-        let words = format!("as the base commit has it: `{}`", settings.test_command);
+        let whose = match settings.test_command_source == FROM_THE_COMMAND_LINE {
+            true => "as given with --test",
+            false => "as the base commit has it",
+        };
+        let words = format!("{whose}: `{}`", settings.test_command);
         return verification.add("suite", CheckOutcome::Holds, words);
     }
     let hint = match stated.test_command_source == FROM_THE_COMMAND_LINE {
@@ -100,9 +104,10 @@ fn check_results(verification: &mut Verification, manifest: &Manifest, verified:
 /// Chance decides whether a test is flaky; everything else that is flagged must be the same.
 fn check_flags(verification: &mut Verification, stated: &[Flag], found: &[Flag]) {
     let lasting = |flags: &[Flag]| -> Vec<String> {
-        let is_chance = |flag: &&Flag| matches!(flag, Flag::Flaky { .. });
+        // Flaky tests are chance. Who found the commands is not seen here: they are given.
+        let is_left_out = |flag: &&Flag| matches!(flag, Flag::Flaky { .. } | Flag::SetupFoundByAgent { .. });
         let mut texts: Vec<String> =
-            flags.iter().filter(|flag| !is_chance(flag)).map(Flag::describe).collect();
+            flags.iter().filter(|flag| !is_left_out(flag)).map(Flag::describe).collect();
         texts.sort();
         texts
     };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::verdict_check::{check_suite, check_verdict};
 use super::verification::{CheckOutcome, Verification};
-use crate::domain::RepositoryId;
+use crate::domain::{FOUND_BY_SETUP_AGENT, JobSettings, RepositoryId, commands_in_words};
 use crate::provenance::{
     DsseEnvelope, InvalidManifest, Manifest, ManifestPublicKey, ProposedCommit, STATEMENT_PAYLOAD_TYPE,
-    Sealed, build_manifest, check_manifest_signature, in_file, manifest_in, read_manifest,
+    Sealed, Suite, build_manifest, check_manifest_signature, in_file, manifest_in, read_manifest,
 };
 use crate::recording::Recording;
 use crate::sandbox::{Sandbox, toolbox_sha256};
-use crate::worker::{JobPolicy, resolve_settings, reverify};
+use crate::worker::{JobPolicy, resolve_settings, reverify, with_local_submodules};
 use crate::workspace::{LocalRepository, Mirrors, Workspace};
 
 /// Most differences that are listed.
@@ -80,8 +80,18 @@ pub async fn verify(
     if verification.differs() {
         return verification;
     }
+    let is_given = policy.settings_override.as_ref().is_some_and(|given| given.test_command.is_some());
+    if manifest.suite.test_command_source == FOUND_BY_SETUP_AGENT && !is_given {
+        let words = format!(
+            "nothing in the repository says the commands: the setup agent found them. Read them, and if you agree, give \
+             them with --test and --setup: {}",
+            commands_in_words(&manifest.suite.setup_commands, &manifest.suite.test_command)
+        );
+        verification.add("suite", CheckOutcome::Unchecked, words);
+        return verification;
+    }
     let settings = match resolve_settings(policy, &workspace).await {
-        Ok(settings) => settings,
+        Ok(plans) => plan_of(&manifest.suite, plans),
         Err(error) => {
             let words = format!("the base's own configuration gives no settings: {error}");
             verification.add("suite", CheckOutcome::Unchecked, words);
@@ -98,6 +108,15 @@ pub async fn verify(
         Err(error) => verification.add("verdict", CheckOutcome::Unchecked, format!("{error:#}")),
     }
     verification
+}
+
+/// The base's plan that the manifest names; the first one if it names none of them.
+fn plan_of(suite: &Suite, mut plans: Vec<JobSettings>) -> JobSettings {
+    let is_named = |plan: &JobSettings| {
+        plan.test_command == suite.test_command && plan.setup_commands == suite.setup_commands
+    };
+    let named = plans.iter().position(is_named).unwrap_or(0);
+    plans.swap_remove(named)
 }
 
 /// A manifest as it was read.
@@ -230,7 +249,8 @@ async fn commits(
     let local = LocalRepository::open(repository).map_err(|error| error.to_string())?;
     let access = local.access().map_err(|error| error.to_string())?;
     let (base, head) = (&manifest.base, &manifest.head);
-    let workspace = Mirrors::new(scratch).fetch(RepositoryId::LOCAL, &access, base.commit.as_str()).await;
+    let mirrors = Mirrors::new(scratch);
+    let workspace = mirrors.fetch(RepositoryId::LOCAL, &access, base.commit.as_str()).await;
     let workspace = workspace.map_err(|error| {
         format!("the base commit {} is not there ({error}); fetch {} first", base.commit, base.branch)
     })?;
@@ -263,5 +283,7 @@ async fn commits(
             ));
         }
     }
-    Ok(workspace)
+    with_local_submodules(&mirrors, RepositoryId::LOCAL, workspace, &local)
+        .await
+        .map_err(|error| error.to_string())
 }

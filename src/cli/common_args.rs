@@ -55,6 +55,12 @@ pub(super) struct ModelArguments {
     /// The most US dollars; it has no effect if the model's price is not known
     #[arg(long, value_name = "X")]
     max_usd: Option<f64>,
+    /// The most of these US dollars that are spent on finding out how the repository is set up
+    ///
+    /// It is spent where no way that is found in the repository's files reaches passing tests, and --allow names
+    /// a host. 0: nothing.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    setup_usd: f64,
     /// The most tokens, input and output together
     #[arg(long, value_name = "N")]
     max_tokens: Option<u64>,
@@ -77,8 +83,8 @@ impl ModelArguments {
     /// hold.
     pub(super) fn with(&self, mut bench: TestBench) -> anyhow::Result<LocalContext> {
         let model = crate::model::connect(self.config(&self.model))?;
-        let brief_model = self.brief_model.as_ref();
-        let brief_model = brief_model.map(|name| crate::model::connect(self.config(name))).transpose()?;
+        let planner_model = self.brief_model.as_ref();
+        let planner_model = planner_model.map(|name| crate::model::connect(self.config(name))).transpose()?;
         if model.price().is_none() {
             let name = &self.model;
             if self.require_price {
@@ -90,10 +96,11 @@ impl ModelArguments {
             );
         }
         let own = self.context_tokens.unwrap_or_else(|| context_tokens(&self.model));
+        bench.policy.setup.agent_usd = self.setup_usd;
         bench.policy.context_tokens = own;
         bench.policy.summarizer_context_tokens =
             self.brief_model.as_ref().map_or(own, |name| context_tokens(name));
-        Ok(LocalContext { model, brief_model, bench })
+        Ok(LocalContext { model, planner_model, bench })
     }
 
     fn config(&self, name: &str) -> ModelConfig {

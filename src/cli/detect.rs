@@ -1,5 +1,5 @@
 //! `mendwright detect`: shows what a job would detect in a repository. Reads the repository, and the package
-//! managers' configuration of this machine; runs nothing and writes nothing.
+//! managers' configuration of this machine. Runs nothing in it, unless `--try` is given: then in sandboxes.
 
 use std::fs;
 use std::io::{self, Read};
@@ -9,14 +9,16 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::common_args::SandboxArguments;
+use super::detect_try::{try_repository, without_control_characters};
 use super::exit_code;
-use crate::config::{RepositoryFiles, environment};
+use crate::config::{REPOSITORY_FILE, RepositoryFiles, environment};
 use crate::detect::{
-    Detected, DetectedEnvironment, Explanation, HostSource, NothingDetected, ProposedHosts, RootListing,
-    SkippedSource, UntestedProject, apply_file, detect, propose_hosts, repository_file_for,
+    Detected, DetectedEnvironment, Explanation, HostSource, NothingDetected, Plan, ProposedHosts,
+    RootListing, SkippedSource, UntestedProject, apply_file, detect, propose_hosts, repository_file_for,
     repository_host_files, worker_host_files,
 };
-use crate::domain::CommandPattern;
+use crate::domain::{CommandPattern, PlanResult};
 use crate::workspace::{LocalRepository, WorkspaceError};
 
 /// The largest configuration file of this machine that is read.
@@ -28,11 +30,12 @@ const WORKER_FILES_MAX: usize = 50;
 ///
 /// Prints the test command, setup commands and image that a job would use, the file that each comes from,
 /// what was not used, and the hosts that setup needs, as lock files and this machine's package managers name
-/// them. Runs nothing. Reads the commit of HEAD, as a job reads the base branch, or the files themselves if the
-/// directory is not a git repository. Exit code 0: a test command was found; 3: none was found, and the
-/// text says what to write; 1: failed.
+/// them. Runs nothing without --try. Reads the commit of HEAD, as a job reads the base branch, or the files themselves
+/// if the directory is not a git repository. Exit code 0: a test command was found, or with --try, its tests pass;
+/// 3: none was found, or none reaches passing tests, and the text says what to write; 1: failed.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  mendwright detect --repo .")]
+#[command(after_long_help = "Examples:\n  mendwright detect --repo .\n  \
+    mendwright detect --repo . --try --allow pypi.org --allow files.pythonhosted.org")]
 pub struct DetectArguments {
     /// The repository: its work tree, or a bare repository
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -40,6 +43,13 @@ pub struct DetectArguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Set the repository up and run its tests, in sandboxes, as a job does before it asks the model
+    ///
+    /// Tries one way after another until tests pass, shows what came of each, and ends with the file to commit.
+    #[arg(long)]
+    r#try: bool,
+    #[command(flatten)]
+    sandbox: SandboxArguments,
 }
 
 /// The object of `--json`.
@@ -50,6 +60,7 @@ struct DetectResult<'a> {
     test: Option<&'a Detected<String>>,
     image: Option<&'a Detected<String>>,
     setup: &'a [Detected<String>],
+    alternatives: &'a [Plan],
     passed_over: &'a [SkippedSource],
     notes: &'a [String],
     recognised: &'a [UntestedProject],
@@ -58,8 +69,11 @@ struct DetectResult<'a> {
     commands: &'a [CommandPattern],
     operator_toml: Option<String>,
     repository_file: Option<String>,
-    /// What an escalation would say, if nothing was found.
+    /// What an escalation would say, if nothing was found, or nothing that was tried can be used.
     message: Option<String>,
+    /// The ways that were tried, with --try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried: Option<&'a [PlanResult]>,
 }
 
 /// The content of a repository that detection reads.
@@ -72,7 +86,7 @@ struct RepositoryContent {
 }
 
 /// Run the command. Returns the exit code.
-pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
+pub(super) async fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
     let content = read_repository(&arguments.repo)?;
     let file = content.files.parse()?.unwrap_or_default();
     content.files.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
@@ -89,10 +103,29 @@ pub(super) fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
         agent_hosts: &file.agent_hosts,
         commands: &file.commands,
     };
-    if arguments.json {
-        println!("{}", serde_json::to_string(&detect_result(&explanation, setup))?);
-    } else {
+    if !arguments.json {
         println!("{}", without_control_characters(explanation.to_string().trim_end()));
+    }
+    let mut result = detect_result(&explanation, setup);
+    if arguments.r#try && found.is_ok() {
+        let trial = try_repository(&arguments.repo, &arguments.sandbox).await?;
+        if arguments.json {
+            result.tried = Some(&trial.tried);
+            result.repository_file = trial.repository_file.or(result.repository_file);
+            result.message = trial.why;
+            println!("{}", serde_json::to_string(&result)?);
+        } else {
+            let file =
+                trial.repository_file.map(|file| format!("What was used, as a {REPOSITORY_FILE}\n\n{file}"));
+            let why = trial.why.map(|why| format!("No way can be used: {why}"));
+            let ending = file.or(why).unwrap_or_default();
+            println!("\n{}", without_control_characters(ending.trim_end()));
+        }
+        let is_good = trial.tried.iter().any(|result| result.good);
+        return Ok(if is_good { exit_code::SUCCESS } else { exit_code::OTHER_RESULT });
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&result)?);
     }
     Ok(if found.is_ok() { exit_code::SUCCESS } else { exit_code::OTHER_RESULT })
 }
@@ -109,6 +142,7 @@ fn detect_result<'a>(explanation: &Explanation<'a>, setup: &'a [Detected<String>
         test: found.map(|found| &found.test),
         image: image.and_then(Option::as_ref),
         setup,
+        alternatives: found.map_or(&[], |found| &found.alternatives),
         passed_over: passed_over.map_or(&[], Vec::as_slice),
         notes: found.map_or(&[], |found| &found.notes),
         recognised: nothing.map_or(&[], |nothing| &nothing.recognised),
@@ -118,13 +152,8 @@ fn detect_result<'a>(explanation: &Explanation<'a>, setup: &'a [Detected<String>
         operator_toml: (!hosts.hosts.is_empty()).then(|| hosts.as_toml()),
         repository_file: found.map(repository_file_for),
         message: nothing.map(ToString::to_string),
+        tried: None,
     }
-}
-
-/// Text without control characters: strangers wrote the repository's commands.
-fn without_control_characters(text: &str) -> String {
-    let is_shown = |c: char| c == '\n' || !c.is_control();
-    text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// Reads through git if there is a repository, else from the disk.

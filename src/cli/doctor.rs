@@ -64,7 +64,7 @@ async fn examine(arguments: &DoctorArguments, report: &mut Report) {
         }
     };
     configuration(arguments, &sections, report);
-    let data_dir = sections.data_dir.as_ref().ok();
+    let data_dir = sections.data_dir.as_ref();
     github::check(&sections, report).await;
     match (&sections.sandbox, data_dir) {
         (Ok(sandbox), Some(data_dir)) => machine::sandbox(sandbox, data_dir, report).await,
@@ -81,15 +81,7 @@ async fn examine(arguments: &DoctorArguments, report: &mut Report) {
 }
 
 fn configuration(arguments: &DoctorArguments, sections: &SectionResults, report: &mut Report) {
-    let faults = [
-        sections.data_dir.as_ref().err(),
-        sections.public_url.as_ref().err(),
-        sections.github.as_ref().err(),
-        sections.model.as_ref().err(),
-        sections.sandbox.as_ref().err(),
-        sections.general.as_ref().err(),
-    ];
-    let mut faults = faults.into_iter().flatten().peekable();
+    let mut faults = sections.faults().peekable();
     if faults.peek().is_none() {
         report.add(Check::ok("configuration", format!("{} can be used", arguments.config.display())));
     }

@@ -18,6 +18,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod detect;
+mod detect_try;
 mod doctor;
 #[cfg(feature = "demo")]
 mod emulate;
@@ -132,7 +133,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Config(arguments) => config::run(&arguments),
         Command::Fix(arguments) => fix::run(*arguments).await,
-        Command::Detect(arguments) => detect::run(&arguments),
+        Command::Detect(arguments) => detect::run(&arguments).await,
         Command::Transcript(arguments) => transcript::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Replay(arguments) => replay::run(arguments).await,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::config::{ServerConfig, environment};
+use crate::config::{ServerConfig, StoreLocation, environment};
 use crate::domain::{Job, Transcript};
 use crate::provenance::{ManifestSigningKey, SIGNING_KEY_FILE, Sealed, envelope_of};
 use crate::publish::{Evidence, transcript_document};
@@ -117,7 +117,7 @@ impl StoreArguments {
     fn signed(&self, manifest: &str) -> anyhow::Result<String> {
         let data_dir = match (&self.data_dir, &self.config) {
             (Some(directory), _) => directory.clone(),
-            (None, Some(file)) => ServerConfig::load(file, environment())?.data_dir,
+            (None, Some(file)) => ServerConfig::load(file, environment())?.server.data_dir,
             (None, None) => bail!("name the service's data directory with --data-dir or --config"),
         };
         let Some(key) = ManifestSigningKey::read(&data_dir)? else {
@@ -130,14 +130,14 @@ impl StoreArguments {
     }
 
     async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
-        let path = match (&self.data_dir, &self.config) {
-            (Some(directory), _) => directory.join("mendwright.sqlite"),
-            (None, Some(file)) => ServerConfig::load(file, environment())?.store_path,
+        let location = match (&self.data_dir, &self.config) {
+            (Some(directory), _) => StoreLocation::in_directory(directory),
+            (None, Some(file)) => ServerConfig::load(file, environment())?.store.location,
             (None, None) => bail!("name the store with --data-dir or --config, or a transcript file"),
         };
-        if !path.is_file() {
-            bail!("there is no store at {}; name the directory that has it with --data-dir", path.display());
-        }
-        store::open_existing(&path).await.with_context(|| path.display().to_string())
+        let Some(store) = store::open_existing(&location).await.with_context(|| location.to_string())? else {
+            bail!("there is no store at {location}; name the directory that has it with --data-dir");
+        };
+        Ok(store)
     }
 }

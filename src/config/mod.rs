@@ -28,8 +28,8 @@ pub use repository::{
     RepositoryFileError, RepositoryFiles, RepositoryKey, RepositoryValue,
 };
 pub use server::{
-    AppConfig, GeneralConfig, GitHubConfig, GitHubRules, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
-    SectionResults, ServerConfig, SetupConfig, Toolchains,
+    AppConfig, BudgetConfig, GitHubConfig, GitHubRules, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
+    SectionResults, ServerConfig, ServiceConfig, SetupConfig, StoreConfig, StoreLocation, Toolchains,
 };
 pub use stored_app::StoredApp;
 pub use suggestion::nearest;

@@ -238,10 +238,9 @@ impl RepositoryFile {
     pub fn lower(&self, operator: &Budget) -> Budget {
         Budget {
             turns_max: self.turns_max.map_or(operator.turns_max, |max| max.min(operator.turns_max)),
-            tool_calls_max: operator.tool_calls_max,
-            tokens_max: operator.tokens_max,
             usd_max: self.usd_max.map_or(operator.usd_max, |max| max.min(operator.usd_max)),
             time_max: self.time_max.map_or(operator.time_max, |max| max.min(operator.time_max)),
+            ..operator.clone()
         }
     }
 }

@@ -2,10 +2,8 @@
 //! that need no further checks. Each section's file holds the table of its keys and their reader.
 //! Starts nothing and contacts nobody.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
@@ -13,7 +11,6 @@ use super::error::ConfigError;
 use super::key::ConfigSection;
 use super::raw::RawConfig;
 use super::secret::refuse_if_public;
-use crate::domain::{Budget, DailyCaps};
 use crate::secrets::SecretKind;
 
 mod budget;
@@ -21,12 +18,15 @@ mod github;
 mod model;
 mod sandbox;
 mod service;
+mod store;
 mod values;
 
+pub use budget::BudgetConfig;
 pub use github::{AppConfig, GitHubConfig, GitHubRules};
 pub use model::ModelConfig;
 pub use sandbox::{SandboxConfig, SetupConfig, Toolchains};
-pub use service::LogConfig;
+pub use service::{LogConfig, ServiceConfig};
+pub use store::{StoreConfig, StoreLocation};
 
 /// Every key, section by section: the only list of them. Reading, errors, the reference page and the
 /// example file are made from it.
@@ -36,74 +36,55 @@ pub static SECTIONS: &[ConfigSection] = &[
     model::MODEL,
     sandbox::SANDBOX,
     budget::BUDGET,
-    service::STORE,
+    store::STORE,
     service::LOG,
 ];
 
-/// The service's configuration, checked.
+/// The service's configuration, checked: a field for each section, whose type is in the section's file.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where the service listens.
-    pub listen: SocketAddr,
-    /// How GitHub and people reach it; `None`: not from outside.
-    pub public_url: Option<Url>,
-    /// Where mirrors, the store and transcripts are.
-    pub data_dir: PathBuf,
-    /// Jobs at the same time.
-    pub workers: usize,
+    /// Where the service listens and keeps its data.
+    pub server: ServiceConfig,
     /// The App and its GitHub.
     pub github: GitHubConfig,
     /// The models.
     pub model: ModelConfig,
     /// What jobs run in.
     pub sandbox: SandboxConfig,
-    /// What a job may spend.
-    pub budget: Budget,
-    /// What all jobs together may spend in a day.
-    pub daily_caps: DailyCaps,
-    /// Whether a model without a price is refused.
-    pub require_price: bool,
-    /// The SQLite file.
-    pub store_path: PathBuf,
-    /// How long deliveries and answered commands stay in it.
-    pub store_keep: SignedDuration,
+    /// What jobs may spend.
+    pub budget: BudgetConfig,
+    /// The database.
+    pub store: StoreConfig,
     /// What is logged, and how.
     pub log: LogConfig,
     /// What the operator should know, although the service can start.
     pub warnings: Vec<String>,
 }
 
-/// The configuration section by section, each with its own error: for a check that reports all faults
-/// at once.
+/// The configuration section by section, each with its own error: for a check that reports the faults of all
+/// sections at once.
 #[derive(Debug)]
 pub struct SectionResults {
-    /// Where mirrors, the store and transcripts are.
-    pub data_dir: Result<PathBuf, ConfigError>,
-    /// How people reach the service.
-    pub public_url: Result<Option<Url>, ConfigError>,
+    /// Where the service listens and keeps its data.
+    pub server: Result<ServiceConfig, ConfigError>,
+    /// Where mirrors, the store and transcripts are, if that can be read, whatever else is wrong.
+    pub data_dir: Option<PathBuf>,
+    /// How people reach the service, if that can be read, whatever else is wrong.
+    pub public_url: Option<Url>,
     /// The App and its GitHub.
     pub github: Result<GitHubConfig, ConfigError>,
     /// The models.
     pub model: Result<ModelConfig, ConfigError>,
     /// What jobs run in.
     pub sandbox: Result<SandboxConfig, ConfigError>,
-    /// Everything else.
-    pub general: Result<GeneralConfig, ConfigError>,
+    /// What jobs may spend.
+    pub budget: Result<BudgetConfig, ConfigError>,
+    /// The database.
+    pub store: Result<StoreConfig, ConfigError>,
+    /// What is logged, and how.
+    pub log: Result<LogConfig, ConfigError>,
     /// What the operator should know, although the service can start.
     pub warnings: Vec<String>,
-}
-
-/// The settings that no other field of [`SectionResults`] has.
-#[derive(Debug)]
-pub struct GeneralConfig {
-    listen: SocketAddr,
-    workers: usize,
-    budget: Budget,
-    daily_caps: DailyCaps,
-    require_price: bool,
-    store_path: PathBuf,
-    store_keep: SignedDuration,
-    log: LogConfig,
 }
 
 impl SectionResults {
@@ -121,36 +102,46 @@ impl SectionResults {
             refuse_if_public(setting, file)?;
         }
         let mut warnings = Vec::new();
-        let data_dir = service::data_dir(&raw);
+        let data_dir = service::data_dir(&raw).ok();
         let usable_data_dir = data_dir.as_deref().unwrap_or(Path::new("mendwright-data"));
         Ok(Self {
-            public_url: service::public_url(&raw),
+            server: service::server(&raw),
+            public_url: service::public_url(&raw).ok().flatten(),
             github: github::github(&raw, usable_data_dir, &mut warnings),
             model: model::model(&raw, &environment, &mut warnings),
             sandbox: sandbox::sandbox(&raw),
-            general: general(&raw, usable_data_dir),
+            budget: budget::budget(&raw),
+            store: store::store(&raw, usable_data_dir),
+            log: service::log(&raw),
             data_dir,
             warnings,
         })
     }
 
+    /// The first fault of each section.
+    pub fn faults(&self) -> impl Iterator<Item = &ConfigError> {
+        let faults = [
+            self.server.as_ref().err(),
+            self.github.as_ref().err(),
+            self.model.as_ref().err(),
+            self.sandbox.as_ref().err(),
+            self.budget.as_ref().err(),
+            self.store.as_ref().err(),
+            self.log.as_ref().err(),
+        ];
+        faults.into_iter().flatten()
+    }
+
     /// The whole configuration, or the first fault.
     fn into_config(self) -> Result<ServerConfig, ConfigError> {
-        let (data_dir, general) = (self.data_dir?, self.general?);
         Ok(ServerConfig {
-            listen: general.listen,
-            public_url: self.public_url?,
-            data_dir,
-            workers: general.workers,
+            server: self.server?,
+            budget: self.budget?,
+            store: self.store?,
+            log: self.log?,
             github: self.github?,
             model: self.model?,
             sandbox: self.sandbox?,
-            budget: general.budget,
-            daily_caps: general.daily_caps,
-            require_price: general.require_price,
-            store_path: general.store_path,
-            store_keep: general.store_keep,
-            log: general.log,
             warnings: self.warnings,
         })
     }
@@ -176,19 +167,6 @@ impl ServerConfig {
         });
         app.chain(self.model.api_key.iter().map(|key| (SecretKind::ModelKey, key)))
     }
-}
-
-fn general(raw: &RawConfig, data_dir: &Path) -> Result<GeneralConfig, ConfigError> {
-    Ok(GeneralConfig {
-        listen: service::listen(raw)?,
-        workers: service::workers(raw)?,
-        budget: budget::budget(raw)?,
-        daily_caps: budget::daily_caps(raw)?,
-        require_price: budget::require_price(raw)?,
-        store_path: service::store_path(raw, data_dir)?,
-        store_keep: service::store_keep(raw)?,
-        log: service::log(raw)?,
-    })
 }
 
 #[cfg(test)]

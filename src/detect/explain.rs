@@ -3,9 +3,11 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::domain::CommandPattern;
+use crate::domain::{CommandPattern, JobSettings};
 
-use super::{Detected, DetectedEnvironment, NothingDetected, ProposedHost, ProposedHosts, SkippedSource};
+use super::{
+    Detected, DetectedEnvironment, NothingDetected, Plan, ProposedHost, ProposedHosts, SkippedSource,
+};
 
 /// Everything that `mendwright detect` prints.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,12 @@ impl fmt::Display for Explanation<'_> {
             }
             writeln!(f)?;
         }
+        let alternatives = self.found.map_or(&[][..], |found| &found.alternatives);
+        let in_words = |plan: &Plan| {
+            let commands = plan.setup.iter().chain([&plan.test]);
+            commands.map(|command| format!("`{}`", command.value)).collect::<Vec<_>>().join(", then ")
+        };
+        list(f, "Tried next, if these show no passing tests", alternatives.iter().map(in_words))?;
         list(f, "Not used", passed_over.iter().map(|SkippedSource { what, why }| format!("{what}: {why}")))?;
         let notes = self.found.map_or(&[][..], |found| &found.notes);
         list(f, "Notes", notes.iter().cloned())?;
@@ -134,6 +142,19 @@ pub fn repository_file_for(found: &DetectedEnvironment) -> String {
         }
     }
     text
+}
+
+/// The `.github/agent-fix.yml` with the commands of `settings`.
+pub fn repository_file_of(settings: &JobSettings) -> String {
+    let detected = |value: &String| Detected::new(value.clone(), "");
+    repository_file_for(&DetectedEnvironment {
+        image: settings.image.as_ref().map(detected),
+        setup: settings.setup_commands.iter().map(detected).collect(),
+        test: detected(&settings.test_command),
+        alternatives: Vec::new(),
+        passed_over: Vec::new(),
+        notes: Vec::new(),
+    })
 }
 
 /// The text without quotes if YAML reads the same text, else in double quotes.

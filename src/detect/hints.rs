@@ -1,5 +1,4 @@
-//! Suggestions if nothing was detected: projects in a subdirectory, and scripts with the name of a test runner.
-//! People see them; no job uses them.
+//! Suggestions if nothing was detected: projects in a subdirectory. People see them; no job uses them.
 
 use super::shell_quoting::quoted;
 use super::{RootListing, UntestedProject};
@@ -24,12 +23,6 @@ const MANIFESTS: [(&str, &str, &str); 11] = [
 
 /// Suggestions besides the kinds of project that are `recognised` at the root.
 pub(super) fn hints(root: &RootListing, recognised: &[UntestedProject]) -> Vec<UntestedProject> {
-    let script = root.files().find(|path| is_runner(path)).map(|path| UntestedProject {
-        language: "A script",
-        sign: path.to_owned(),
-        why: "nothing says that it runs the tests".to_owned(),
-        example: format!("./{path}"),
-    });
     let below = root.files().filter_map(|path| {
         let (directory, name) = path.split_once('/')?;
         let (_, language, command) = MANIFESTS.iter().find(|(manifest, _, _)| *manifest == name)?;
@@ -43,14 +36,5 @@ pub(super) fn hints(root: &RootListing, recognised: &[UntestedProject]) -> Vec<U
             example: format!("cd {} && {command}", quoted(directory)),
         })
     });
-    script.into_iter().chain(below).take(HINTS_MAX).collect()
-}
-
-/// `run-tests.sh`, `scripts/test` and the like.
-fn is_runner(path: &str) -> bool {
-    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let stem = name.strip_suffix(".sh").unwrap_or(name).replace(['-', '_'], "");
-    let is_named = ["runtest", "runtests", "testall", "runalltests"].contains(&stem.as_str())
-        || (["test", "tests"].contains(&stem.as_str()) && (name.ends_with(".sh") || !directory.is_empty()));
-    is_named && ["", "script", "scripts", "bin", "ci", "tools"].contains(&directory)
+    below.take(HINTS_MAX).collect()
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Candidate, RootListing, jsonc};
+use super::package_scripts::{is_placeholder, script_of, testing_part, testing_script, watches};
+use super::tools::{node, npm_tool};
+use super::{Candidate, Detected, RootListing, jsonc};
 
 const LANGUAGE: &str = "JavaScript";
 const RUNNERS: &[&str] = &[
@@ -43,11 +45,15 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     let Some(package) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
         return Some(new.untested("package.json cannot be read as JSON", "npm test"));
     };
-    let (manager, why) = manager(root, &package);
+    let (manager, version, why) = manager(root, &package);
     let needs_nothing = ["dependencies", "devDependencies", "optionalDependencies", "workspaces"]
         .iter()
         .all(|key| package.get(*key).is_none_or(is_empty));
-    let new = if needs_nothing { new } else { set_up(new, root, manager, &why) };
+    let new = match needs_nothing {
+        true => bring(new, manager, version.as_deref()),
+        false => set_up(bring(new, manager, version.as_deref()), root, manager, &why),
+    };
+    let new = or_with_node(or_parts(new, &package, manager), &package);
     let scripts = package.get("scripts");
     let script = |name: &str| scripts?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty());
     if let Some(text) = script("test").filter(|text| !is_placeholder(text)) {
@@ -74,10 +80,14 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
             .iter()
             .any(|key| package.get(*key).is_some_and(|all| all.get(name).is_some()))
     };
-    let runner =
-        [("vitest", "npx vitest run"), ("jest", "npx jest"), ("mocha", "npx mocha"), ("ava", "npx ava")]
-            .into_iter()
-            .find(|(name, _)| depends_on(name));
+    let runner = [
+        ("vitest", "npx --no-install vitest run"),
+        ("jest", "npx --no-install jest"),
+        ("mocha", "npx --no-install mocha"),
+        ("ava", "npx --no-install ava"),
+    ]
+    .into_iter()
+    .find(|(name, _)| depends_on(name));
     if let Some((name, command)) = runner {
         let source = format!("package.json depends on {name} and has no test script");
         return Some(new.tested_by(command, source));
@@ -107,8 +117,8 @@ impl Manager {
     }
 }
 
-/// The package manager from the field `packageManager`, else from the lock file, with the source.
-fn manager(root: &RootListing, package: &Value) -> (Manager, String) {
+/// The package manager from the field `packageManager`, with its version, else from the lock file, with the source.
+fn manager(root: &RootListing, package: &Value) -> (Manager, Option<String>, String) {
     let is_berry = root.has_file(".yarnrc.yml")
         || root.text("yarn.lock").is_some_and(|lock| lock.contains("\n__metadata:"));
     let named = package.get("packageManager").and_then(Value::as_str);
@@ -122,7 +132,11 @@ fn manager(root: &RootListing, package: &Value) -> (Manager, String) {
             _ => None,
         };
         if let Some(manager) = manager {
-            return (manager, "packageManager in package.json".to_owned());
+            // A hash may follow the version.
+            let version = version.split('+').next().unwrap_or(version);
+            let is_version = version.chars().all(|c| c.is_ascii_alphanumeric() || ".-^~".contains(c));
+            let version = is_version.then(|| version.to_owned());
+            return (manager, version, "packageManager in package.json".to_owned());
         }
     }
     let yarn = if is_berry { Manager::YarnBerry } else { Manager::YarnClassic };
@@ -135,9 +149,72 @@ fn manager(root: &RootListing, package: &Value) -> (Manager, String) {
         ("bun.lockb", Manager::Bun),
     ];
     match locks.into_iter().find(|(lock, _)| root.has_file(lock)) {
-        Some((lock, manager)) => (manager, lock.to_owned()),
-        None => (Manager::Npm, "package.json; there is no lock file, so versions may differ".to_owned()),
+        Some((lock, manager)) => (manager, None, lock.to_owned()),
+        None => {
+            (Manager::Npm, None, "package.json; there is no lock file, so versions may differ".to_owned())
+        }
     }
+}
+
+/// Adds what to try after that: the version of Node that the package requires, if there is an older one only. Many
+/// packages run on older ones than they name.
+fn or_with_node(candidate: Candidate, package: &Value) -> Candidate {
+    let wanted = package.get("engines").and_then(|engines| engines.get("node")).and_then(Value::as_str);
+    let Some(major) = wanted.and_then(least_major) else { return candidate };
+    let bring = Detected::new(node(major), "engines in package.json");
+    let with_node = |setup: &[Detected<String>]| [std::slice::from_ref(&bring), setup].concat();
+    let mut candidate = candidate;
+    // What comes after the first one is for repositories that this machine does not suit anyway.
+    candidate.other_setups = candidate.other_setups.iter().map(|setup| with_node(setup)).collect();
+    let setup = with_node(&candidate.setup);
+    candidate.or_set_up_by(setup)
+}
+
+/// The least major version of a range: 18 for `^18.12 || >=20`. `None`: it is no plain range, or an old version, which
+/// every Node in use satisfies.
+fn least_major(range: &str) -> Option<u32> {
+    const OLD: u32 = 18;
+    let alternatives = range.split("||").map(|one| {
+        let digits: String =
+            one.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        let is_upper_bound = one.trim().starts_with('<');
+        digits.parse().ok().filter(|_| !is_upper_bound)
+    });
+    let least: Option<Vec<u32>> = alternatives.collect();
+    least?.into_iter().min().filter(|major| *major > OLD)
+}
+
+/// Brings the package manager, unless it is npm, which comes with Node. Corepack would load it from a host of its own.
+fn bring(candidate: Candidate, manager: Manager, version: Option<&str>) -> Candidate {
+    let (tool, package) = match manager {
+        Manager::Npm => return candidate,
+        Manager::YarnClassic => ("yarn", "yarn"),
+        Manager::YarnBerry => ("yarn", "@yarnpkg/cli-dist"),
+        Manager::Pnpm => ("pnpm", "pnpm"),
+        Manager::Bun => ("bun", "bun"),
+    };
+    let exact = version.map(|version| format!("{package}@{version}"));
+    let command = npm_tool(tool, exact.as_deref().unwrap_or(package));
+    candidate.set_up_by(command, format!("package.json is for {tool}"))
+}
+
+/// Adds what to try if the script `test` shows no passing tests: the repository built first, and the part of the script
+/// that tests, without linters and coverage.
+fn or_parts(candidate: Candidate, package: &Value, manager: Manager) -> Candidate {
+    let Some(test) = script_of(package, "test") else { return candidate };
+    let mut candidate = candidate;
+    let is_built = test.contains("build") || script_of(package, "pretest").is_some();
+    if script_of(package, "build").is_some() && !is_built {
+        let command = format!("{} && {}", manager.run("build"), manager.run("test"));
+        candidate = candidate.or_tested_by(command, "the scripts build and test in package.json");
+    }
+    let source = "the part of the script test in package.json that tests";
+    let part = testing_part(test, package).filter(|part| part != test);
+    let script = testing_script(test, package);
+    let candidate = part.into_iter().fold(candidate, |candidate, part| {
+        candidate.or_tested_by(format!("npx --no-install {part}"), source)
+    });
+    script.into_iter().fold(candidate, |candidate, name| candidate.or_tested_by(manager.run(name), source))
 }
 
 fn set_up(candidate: Candidate, root: &RootListing, manager: Manager, why: &str) -> Candidate {
@@ -153,26 +230,31 @@ fn set_up(candidate: Candidate, root: &RootListing, manager: Manager, why: &str)
         Manager::Bun if has_lock(&["bun.lock", "bun.lockb"]) => "bun install --frozen-lockfile",
         Manager::Bun => "bun install",
     };
-    candidate.set_up_by(command, why)
+    let brought = candidate.setup.clone();
+    let candidate = candidate.set_up_by(command, why);
+    if manager != Manager::Npm {
+        return candidate;
+    }
+    // A lock file that does not fit, versions that exclude each other, or a script that loads a browser.
+    let lenient = "npm install --no-audit --no-fund --legacy-peer-deps --ignore-scripts";
+    let mut other = brought;
+    other.push(Detected::new(lenient, "package.json, without scripts of packages and with any lock file"));
+    let candidate = candidate.or_set_up_by(other);
+    match root.committed_at {
+        Some(at) if !has_lock(&["package-lock.json", "npm-shrinkwrap.json"]) => {
+            // Newer versions may break what is not pinned.
+            let command = format!("{lenient} --before {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"));
+            candidate.or_set_up_by(vec![Detected::new(
+                command,
+                "package.json, with no newer versions than the commit",
+            )])
+        }
+        Some(_) | None => candidate,
+    }
 }
 
 fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
-}
-
-/// Whether a script is a placeholder: it only prints, and sets an exit code.
-fn is_placeholder(script: &str) -> bool {
-    script
-        .split(['&', ';', '|'])
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .all(|part| matches!(part.split_whitespace().next(), Some("echo" | "exit" | "true" | "false" | ":")))
-}
-
-/// Whether the script waits for changes. Sandboxes set `CI`, which ends scripts that check it.
-fn watches(script: &str) -> bool {
-    let mut words = script.split_whitespace();
-    words.any(|word| matches!(word, "--watch" | "--watchAll" | "--watch=true" | "--watchAll=true"))
 }
 
 fn deno(root: &RootListing) -> Option<Candidate> {
@@ -183,4 +265,25 @@ fn deno(root: &RootListing) -> Option<Candidate> {
         Some(_) => new.tested_by("deno task test", format!("the task test in {name}")),
         None => new.untested("it has no task named test", "deno test --allow-read"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_version_of_node_is_read_from_a_range() {
+        let cases = [
+            (">=22", Some(22)),
+            ("^20.19.0 || >=22.12.0", Some(20)),
+            ("^18.0.0 || >=20", None),
+            (">= 24.1", Some(24)),
+            ("*", None),
+            ("<23", None),
+            ("lts/*", None),
+        ];
+        for (range, major) in cases {
+            assert_eq!(least_major(range), major, "{range}");
+        }
+    }
 }

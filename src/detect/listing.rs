@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::python_tests::is_test_path;
 
 /// Larger files are not read.
@@ -34,6 +36,8 @@ pub enum RootEntry {
 pub struct RootListing {
     /// By path, without a slash at the end.
     pub entries: BTreeMap<String, RootEntry>,
+    /// When the commit was made, if it is one.
+    pub committed_at: Option<Timestamp>,
 }
 
 impl RootListing {
@@ -121,7 +125,7 @@ impl RootListing {
             let rest = path.strip_prefix(directory)?.strip_prefix('/')?;
             Some((rest.to_owned(), entry.clone()))
         };
-        Self { entries: self.entries.iter().filter_map(inside).collect() }
+        Self { entries: self.entries.iter().filter_map(inside).collect(), committed_at: self.committed_at }
     }
 
     /// Whether there is something at `path`.
@@ -214,6 +218,12 @@ fn is_named(path: &str) -> bool {
         "Makefile.PL",
         "Pipfile",
         "Rakefile",
+        "CONTRIBUTING.md",
+        "DEVELOPMENT.md",
+        "README",
+        "README.md",
+        "README.rst",
+        "README.txt",
         ".devcontainer.json",
         ".justfile",
         "build.zig",

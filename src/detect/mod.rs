@@ -15,9 +15,12 @@ mod jvm;
 mod listing;
 mod native;
 mod others;
+mod package_scripts;
 mod perl;
 mod php;
+mod plans;
 mod python;
+mod python_setup;
 mod python_tests;
 mod requirements;
 mod ruby;
@@ -27,13 +30,17 @@ mod shell_quoting;
 mod subproject;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod workflow;
+mod written;
 
-pub use explain::{Explanation, repository_file_for};
+pub use explain::{Explanation, repository_file_for, repository_file_of};
 pub use hosts::{
-    HostSource, ProposedHost, ProposedHosts, propose_hosts, repository_host_files, worker_host_files,
+    HostSource, ProposedHost, ProposedHosts, default_hosts, propose_hosts, repository_host_files,
+    worker_host_files,
 };
 pub use listing::{DETECTION_BYTES_MAX, RootEntry, RootListing};
+pub use plans::detect;
 pub use settings::{SettingsError, apply_file, job_settings, settings_with_file};
 
 /// Something that was detected, with its source.
@@ -66,6 +73,24 @@ impl SkippedSource {
     }
 }
 
+/// One complete way to set a repository up and to run its tests.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Plan {
+    /// Shell commands that install what the tests need, in order.
+    pub setup: Vec<Detected<String>>,
+    /// The shell command whose exit code is the verdict.
+    pub test: Detected<String>,
+}
+
+impl Plan {
+    /// Whether both run the same commands.
+    fn runs_the_same_as(&self, other: &Self) -> bool {
+        let commands =
+            |plan: &Self| plan.setup.iter().map(|command| command.value.clone()).collect::<Vec<_>>();
+        self.test.value == other.test.value && commands(self) == commands(other)
+    }
+}
+
 /// What a repository needs, as detected.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DetectedEnvironment {
@@ -75,6 +100,8 @@ pub struct DetectedEnvironment {
     pub setup: Vec<Detected<String>>,
     /// The shell command whose exit code is the verdict.
     pub test: Detected<String>,
+    /// Other ways, most likely first. They are tried if this one shows no passing tests.
+    pub alternatives: Vec<Plan>,
     /// What was found and is not used.
     pub passed_over: Vec<SkippedSource>,
     /// What the operator or the maintainers should know.
@@ -123,6 +150,12 @@ struct Candidate {
     sign: String,
     test: Result<Detected<String>, NoTest>,
     setup: Vec<Detected<String>>,
+    /// Setups to try if that one fails, most likely first.
+    other_setups: Vec<Vec<Detected<String>>>,
+    /// Test commands to try if the first one shows no passing tests, most likely first.
+    other_tests: Vec<Detected<String>>,
+    /// What to try after that, with a setup and a test command of its own.
+    other_plans: Vec<Plan>,
     passed_over: Vec<SkippedSource>,
     notes: Vec<String>,
     /// Words in a CI workflow's commands that test this kind of project.
@@ -146,6 +179,9 @@ impl Candidate {
             sign: sign.into(),
             test: Err(no_test),
             setup: Vec::new(),
+            other_setups: Vec::new(),
+            other_tests: Vec::new(),
+            other_plans: Vec::new(),
             passed_over: Vec::new(),
             notes: Vec::new(),
             runners,
@@ -166,6 +202,34 @@ impl Candidate {
     fn set_up_by(mut self, command: impl Into<String>, source: impl Into<String>) -> Self {
         self.setup.push(Detected::new(command, source));
         self
+    }
+
+    fn or_set_up_by(mut self, commands: Vec<Detected<String>>) -> Self {
+        self.other_setups.push(commands);
+        self
+    }
+
+    fn or_tested_by(mut self, command: impl Into<String>, source: impl Into<String>) -> Self {
+        self.other_tests.push(Detected::new(command, source));
+        self
+    }
+
+    fn or_planned(mut self, plan: Plan) -> Self {
+        self.other_plans.push(plan);
+        self
+    }
+
+    /// Every way in which this kind of project may be set up and tested, most likely first.
+    fn plans(&self) -> Vec<Plan> {
+        let Ok(test) = &self.test else { return Vec::new() };
+        let with = |setup: &Vec<Detected<String>>, test: &Detected<String>| Plan {
+            setup: setup.clone(),
+            test: test.clone(),
+        };
+        let setups = std::iter::once(&self.setup).chain(&self.other_setups);
+        let by_setup = setups.map(|setup| with(setup, test));
+        let by_test = self.other_tests.iter().map(|other| with(&self.setup, other));
+        by_setup.chain(by_test).chain(self.other_plans.iter().cloned()).collect()
     }
 
     fn passing_over(mut self, what: impl Into<String>, why: impl Into<String>) -> Self {
@@ -203,92 +267,6 @@ const DETECTORS: [Detector; 14] = [
 /// Every kind of project at the root of a listing.
 fn candidates(root: &RootListing) -> Vec<Candidate> {
     DETECTORS.iter().filter_map(|detector| detector(root)).collect()
-}
-
-/// What the repository needs. If several kinds of project share the root, the first one that can be tested
-/// counts, unless a CI workflow tests only another one. If neither the root nor a workflow says anything, the
-/// only project in a directory of its own counts.
-pub fn detect(root: &RootListing) -> Result<DetectedEnvironment, NothingDetected> {
-    let candidates = candidates(root);
-    let container = devcontainer::detect(root);
-    let ci = workflow::detect(root);
-    let mut passed_over = container.passed_over;
-    let (tested, untested): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|candidate| candidate.test.is_ok());
-    let chosen = tested.iter().position(|candidate| ci.runs_one_of(candidate.runners)).unwrap_or(0);
-    let by_ci = chosen > 0;
-    let mut own = None;
-    for (index, candidate) in tested.into_iter().enumerate() {
-        if index == chosen && !(candidate.is_guess && ci.job.is_some()) {
-            own = Some(candidate);
-        } else if let Ok(test) = candidate.test {
-            let why = match index == chosen {
-                true => "a CI workflow says how the tests are run".to_owned(),
-                false => format!("{} is also here ({})", candidate.language, candidate.sign),
-            };
-            passed_over.push(SkippedSource::new(format!("`{}`", test.value), why));
-        }
-    }
-    if own.is_none() {
-        passed_over.extend(ci.passed_over);
-    }
-    let (test, setup, image, notes) = match (own, ci.job) {
-        (Some(own), job) => {
-            passed_over.extend(own.passed_over);
-            passed_over.extend(job.map(|job| {
-                let what = format!("`{}` ({})", job.test.value, job.test.source);
-                SkippedSource::new(
-                    what,
-                    "a CI workflow counts only if the repository's own files say nothing",
-                )
-            }));
-            let test = own.test.ok().map(|mut test| {
-                if by_ci {
-                    test.source.push_str("; the CI workflow tests this one of several kinds of project");
-                }
-                test
-            });
-            (test, own.setup, None, own.notes)
-        }
-        (None, Some(job)) => (Some(job.test), job.setup, job.image, job.notes),
-        (None, None) => match subproject::detect(root) {
-            Some(project) => {
-                passed_over.extend(project.passed_over);
-                (Some(project.test), project.setup, None, project.notes)
-            }
-            None => {
-                let setup = untested.iter().find(|candidate| !candidate.setup.is_empty());
-                (None, setup.map(|candidate| candidate.setup.clone()).unwrap_or_default(), None, Vec::new())
-            }
-        },
-    };
-    let setup = if container.setup.is_empty() {
-        setup
-    } else {
-        let unused = |command: Detected<String>| {
-            SkippedSource::new(format!("`{}`", command.value), "the devcontainer defines the setup")
-        };
-        passed_over.extend(setup.into_iter().map(unused));
-        container.setup
-    };
-    let image = match (container.image, image) {
-        (Some(named), Some(other)) => {
-            let what = format!("image `{}`", other.value);
-            passed_over.push(SkippedSource::new(what, "the devcontainer names another image"));
-            Some(named)
-        }
-        (named, other) => named.or(other),
-    };
-    match test {
-        Some(test) => Ok(DetectedEnvironment { image, setup, test, passed_over, notes }),
-        None => {
-            let mut recognised: Vec<UntestedProject> =
-                untested.into_iter().filter_map(UntestedProject::of).collect();
-            let hints = hints::hints(root, &recognised);
-            recognised.extend(hints);
-            Err(NothingDetected { image, setup, recognised, passed_over })
-        }
-    }
 }
 
 impl UntestedProject {

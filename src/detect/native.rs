@@ -24,10 +24,34 @@ fn cmake(root: &RootListing) -> Option<Candidate> {
         .lines()
         .map(|line| line.split('#').next().unwrap_or(line).trim().to_ascii_lowercase().replace(' ', ""))
         .find_map(|line| calls.into_iter().find(|call| line.starts_with(call)));
+    let off = options_for_tests(text);
+    let candidate = match off.is_empty() {
+        true => candidate,
+        false => {
+            let on: Vec<String> = off.iter().map(|name| format!("-D{name}=ON")).collect();
+            let configured = format!("cmake -S . -B {build} {}", on.join(" "));
+            let command = command.replace(&format!("cmake -S . -B {build}"), &configured);
+            candidate.or_tested_by(command, "CMakeLists.txt, with the options for tests")
+        }
+    };
     Some(match sign {
         Some(call) => candidate.tested_by(command, format!("CMakeLists.txt; CTest because of {call}")),
         None => candidate.untested("CMakeLists.txt does not enable or add tests", command),
     })
+}
+
+/// Options for tests that are off by default: `option(BUILD_TESTING "…" OFF)`.
+fn options_for_tests(text: &str) -> Vec<&str> {
+    const OPTIONS_MAX: usize = 5;
+    let off = text.lines().filter_map(|line| {
+        let inside = line.trim().strip_prefix("option").map(str::trim_start)?.strip_prefix('(')?;
+        let words = inside.split(')').next()?.trim();
+        let name = words.split_whitespace().next()?;
+        let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let is_off = words.to_ascii_uppercase().ends_with("OFF") || words.trim_end().ends_with('"');
+        (is_plain && is_off && name.to_ascii_uppercase().contains("TEST")).then_some(name)
+    });
+    off.take(OPTIONS_MAX).collect()
 }
 
 fn meson(root: &RootListing) -> Option<Candidate> {

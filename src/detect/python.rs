@@ -2,29 +2,14 @@
 
 use toml::{Table, Value};
 
+use super::python_setup::PythonSetup;
 use super::python_tests::is_test_path;
-use super::requirements::{
-    RequirementLocation, asks_for, at, has_section, in_requirement_file, ini_values, location_of,
-};
-use super::shell_quoting::quoted;
-use super::{Candidate, RootListing};
+use super::requirements::{asks_for, at, has_section, in_requirement_file, ini_values, location_of};
+use super::tools::python_tool;
+use super::{Candidate, Detected, Plan, RootListing};
 
 const LANGUAGE: &str = "Python";
 const RUNNERS: &[&str] = &["pytest", "tox", "nox", "unittest", "manage.py test"];
-/// Requirement files for tests, in the order in which one is chosen.
-const TEST_REQUIREMENTS: &[&str] = &[
-    "requirements-test.txt",
-    "requirements-tests.txt",
-    "test-requirements.txt",
-    "requirements_test.txt",
-    "requirements-dev.txt",
-    "dev-requirements.txt",
-    "requirements_dev.txt",
-    "requirements/test.txt",
-    "requirements/tests.txt",
-    "requirements/dev.txt",
-];
-
 /// A Python package whose extension is built from Rust. Its tests are Python's, although it has a
 /// Cargo.toml.
 pub(super) fn extension(root: &RootListing) -> Option<Candidate> {
@@ -87,8 +72,8 @@ impl<'r> Python<'r> {
         if let Some(why) = self.pytest_sign() {
             let command = format!("{}python3 -m pytest -q", self.prefix());
             let source = format!("{}; pytest because of {why}{}", self.sign, self.prefix_explanation());
-            let candidate = self.passing_over_tox(candidate.tested_by(command, source));
-            return Some(self.set_up(candidate, Some("pytest")));
+            let candidate = candidate.tested_by(command, source);
+            return Some(self.or_by_tox(self.set_up(candidate, Some("pytest"))));
         }
         let place = self.unittest_place();
         if !(self.tox_runs_unittest() && place.is_some())
@@ -118,7 +103,7 @@ impl<'r> Python<'r> {
             return Some(self.set_up(candidate.untested(why, example), None));
         };
         let (command, source) = unittest(place.as_deref());
-        let candidate = self.passing_over_tox(candidate.tested_by(command, source));
+        let candidate = candidate.tested_by(command, source);
         Some(self.set_up(candidate, None))
     }
 
@@ -166,47 +151,56 @@ impl<'r> Python<'r> {
         Some(format!("its import in {importing}"))
     }
 
-    fn passing_over_tox(&self, candidate: Candidate) -> Candidate {
-        match self.root.first(&["tox.ini", "noxfile.py"]) {
-            Some(name) => {
-                let tool = if name == "tox.ini" { "tox" } else { "nox" };
-                candidate.passing_over(
-                    format!("{tool} ({name})"),
-                    "it creates its environments from the network; the tests run directly instead",
-                )
-            }
-            None => candidate,
-        }
-    }
-
     fn tox_runs_unittest(&self) -> bool {
         let commands = self.root.text("tox.ini").map(|text| ini_values(text, "testenv", "commands"));
         commands.is_some_and(|commands| commands.iter().any(|command| command.contains("unittest")))
     }
 
+    /// tox or nox, if one of them runs something else than pytest, or nothing says what runs the tests.
     fn tox_or_nox(&self, candidate: Candidate) -> Option<Candidate> {
-        if self.root.text("tox.ini").is_some_and(|text| !ini_values(text, "testenv", "commands").is_empty()) {
-            return Some(
-                candidate
-                    .tested_by("python3 -m tox", "tox.ini; its commands are not pytest")
-                    .set_up_by(pip("tox"), "tox.ini")
-                    .set_up_by(
-                        "python3 -m tox --notest",
-                        "tox.ini: creates the environments, and runs nothing",
-                    ),
-            );
+        let (test, setup) = self.tox().or_else(|| self.nox())?;
+        let candidate = Candidate { test: Ok(test), ..candidate };
+        Some(
+            setup
+                .into_iter()
+                .fold(candidate, |candidate, command| candidate.set_up_by(command.value, command.source)),
+        )
+    }
+
+    /// tox or nox, as the way to try if the tests do not run directly: they know what else the tests need.
+    fn or_by_tox(&self, candidate: Candidate) -> Candidate {
+        match self.tox().or_else(|| self.nox()) {
+            Some((test, setup)) => candidate.or_planned(Plan { setup, test }),
+            None => candidate,
         }
+    }
+
+    /// The test command, and the setup that creates tox's environments from the network.
+    fn tox(&self) -> Option<(Detected<String>, Vec<Detected<String>>)> {
+        let commands = ini_values(self.root.text("tox.ini")?, "testenv", "commands");
+        if commands.is_empty() {
+            return None;
+        }
+        // `py` is whatever Python there is; the list of environments contains linters and other versions.
+        let setup = vec![
+            Detected::new(python_tool("tox"), "tox.ini"),
+            Detected::new("tox run -e py --notest", "tox.ini: creates the environment, and runs nothing"),
+        ];
+        Some((Detected::new("tox run -e py", "tox.ini"), setup))
+    }
+
+    /// The test command, and the setup that creates nox's environment.
+    fn nox(&self) -> Option<(Detected<String>, Vec<Detected<String>>)> {
         let sessions = self.root.text("noxfile.py")?;
         let session = ["tests", "test", "unit"].into_iter().find(|name| {
             sessions.lines().any(|line| line.trim_start().starts_with(&format!("def {name}(")))
         })?;
         let source = format!("noxfile.py: the session {session}");
-        Some(
-            candidate
-                .tested_by(format!("python3 -m nox -R -s {session}"), &source)
-                .set_up_by(pip("nox"), "noxfile.py")
-                .set_up_by(format!("python3 -m nox --install-only -s {session}"), source),
-        )
+        let setup = vec![
+            Detected::new(python_tool("nox"), "noxfile.py"),
+            Detected::new(format!("nox --install-only -s {session}"), &*source),
+        ];
+        Some((Detected::new(format!("nox -R -s {session}"), source), setup))
     }
 
     /// Where unittest finds tests: `Some(None)` from the root, `Some(Some(directory))` only if the directory
@@ -222,9 +216,9 @@ impl<'r> Python<'r> {
         Some(if apart(&first) { Some(first.clone()) } else { None })
     }
 
-    /// The prefix of the command that makes it work with and without an environment of the setup.
+    /// The prefix of the command that makes it work with and without the environment of the setup.
     fn prefix(&self) -> String {
-        let path = if self.manager().is_some() { "PATH=\"$PWD/.venv/bin:$PATH\" " } else { "" };
+        let path = if self.has_setup() { "PATH=\"$PWD/.venv/bin:$PATH\" " } else { "" };
         let source = if self.has_src_layout() { "PYTHONPATH=src " } else { "" };
         format!("{path}{source}")
     }
@@ -237,6 +231,21 @@ impl<'r> Python<'r> {
         }
     }
 
+    fn has_setup(&self) -> bool {
+        self.pytest_sign().is_some() || !self.ways(None).is_empty()
+    }
+
+    fn ways(&self, runner: Option<&str>) -> Vec<Vec<Detected<String>>> {
+        PythonSetup { root: self.root, sign: &self.sign, project: &self.project, runner }.ways()
+    }
+
+    /// Adds the ways to install the project's requirements, and `runner` if no requirement does.
+    fn set_up(&self, candidate: Candidate, runner: Option<&str>) -> Candidate {
+        let mut ways = self.ways(runner).into_iter();
+        let candidate = Candidate { setup: ways.next().unwrap_or_default(), ..candidate };
+        ways.fold(candidate, Candidate::or_set_up_by)
+    }
+
     fn has_src_layout(&self) -> bool {
         let is_package = |path: &str| {
             let inside = path.strip_prefix("src/").filter(|rest| rest.ends_with(".py"));
@@ -244,128 +253,6 @@ impl<'r> Python<'r> {
         };
         !self.root.has_file("src/__init__.py") && self.root.files().any(is_package)
     }
-
-    fn is_installable(&self) -> bool {
-        let tools =
-            ["poetry", "pdm", "hatch"].iter().any(|tool| at(&self.project, &["tool", tool]).is_some());
-        let legacy = self.root.has_file("setup.py")
-            || self.root.text("setup.cfg").is_some_and(|text| has_section(text, "metadata"));
-        self.project.contains_key("project") || self.project.contains_key("build-system") || tools || legacy
-    }
-
-    /// The lock file and its manager, if the manager creates `.venv`.
-    fn manager(&self) -> Option<(&'static str, &'static str)> {
-        [("uv.lock", "uv"), ("poetry.lock", "Poetry"), ("pdm.lock", "PDM"), ("Pipfile.lock", "Pipenv")]
-            .into_iter()
-            .find(|(lock, _)| self.root.has_file(lock))
-    }
-
-    /// Adds the commands that install the project's requirements, and `runner` if no requirement does.
-    fn set_up(&self, candidate: Candidate, runner: Option<&str>) -> Candidate {
-        let place = runner.and_then(|runner| location_of(&self.project, runner));
-        if let Some((lock, manager)) = self.manager() {
-            let command = match (manager, &place) {
-                ("uv", Some(RequirementLocation::Extra(extra))) => {
-                    format!("uv sync --frozen --extra {}", quoted(extra))
-                }
-                ("uv", Some(RequirementLocation::Group(group, _))) => {
-                    format!("uv sync --frozen --group {}", quoted(group))
-                }
-                ("uv", _) => "uv sync --frozen".to_owned(),
-                ("Poetry", place) => {
-                    let more = match place {
-                        Some(RequirementLocation::Extra(extra)) => format!(" --extras {}", quoted(extra)),
-                        Some(RequirementLocation::Group(group, _)) => format!(" --with {}", quoted(group)),
-                        Some(RequirementLocation::Always | RequirementLocation::Tool(_)) | None => {
-                            String::new()
-                        }
-                    };
-                    format!("POETRY_VIRTUALENVS_IN_PROJECT=true poetry install --no-interaction{more}")
-                }
-                ("PDM", _) => "pdm sync".to_owned(),
-                (_, _) => "PIPENV_VENV_IN_PROJECT=1 pipenv sync --dev".to_owned(),
-            };
-            let candidate = candidate.set_up_by(command, format!("{lock}: {manager} creates .venv from it"));
-            return candidate;
-        }
-        let (arguments, sources) = self.pip_arguments(runner, place);
-        if arguments.is_empty() {
-            return candidate;
-        }
-        candidate.set_up_by(pip(&arguments.join(" ")), sources.join(", "))
-    }
-
-    /// The arguments for pip, and the files that they come from.
-    fn pip_arguments(
-        &self,
-        runner: Option<&str>,
-        place: Option<RequirementLocation>,
-    ) -> (Vec<String>, Vec<String>) {
-        let (mut arguments, mut sources) = (Vec::new(), Vec::new());
-        let mut brings_runner = runner.is_none();
-        let mut extra = String::new();
-        let mut more = Vec::new();
-        match place {
-            Some(RequirementLocation::Always) => brings_runner = true,
-            Some(RequirementLocation::Extra(name)) => {
-                extra = format!("[{name}]");
-                brings_runner = true;
-            }
-            Some(RequirementLocation::Group(group, requirements)) if !requirements.is_empty() => {
-                sources.push(format!("the group {group} in pyproject.toml"));
-                more = requirements;
-                brings_runner = true;
-            }
-            Some(RequirementLocation::Group(_, _) | RequirementLocation::Tool(_)) | None => {}
-        }
-        if self.is_installable() {
-            // Editable, so that the tests see the proposal and not a copy of the base.
-            arguments.push(format!("-e {}", quoted(&format!(".{extra}"))));
-            sources.insert(0, self.sign.clone());
-        }
-        let requirement_files = ["requirements.txt"].into_iter().filter(|name| self.root.has_file(name));
-        let test_file = if brings_runner { None } else { self.root.first(TEST_REQUIREMENTS) };
-        for name in requirement_files.chain(test_file) {
-            arguments.push(format!("-r {name}"));
-            sources.push(name.to_owned());
-            let requirements = self.root.text(name).map(in_requirement_file);
-            let brings = |runner| requirements.is_some_and(|mut all| all.any(|one| asks_for(one, runner)));
-            brings_runner = brings_runner || runner.is_some_and(brings);
-        }
-        if let (false, Some(text)) = (brings_runner, self.root.text("tox.ini")) {
-            let plain = |line: &&str| !line.contains(['{', '}', ':', '$']) && !line.starts_with("-c");
-            let deps: Vec<&str> = ini_values(text, "testenv", "deps").into_iter().filter(plain).collect();
-            brings_runner = runner.is_some_and(|runner| deps.iter().any(|dep| asks_for(dep, runner)));
-            if !deps.is_empty() {
-                sources.push("tox.ini".to_owned());
-            }
-            more.extend(deps.into_iter().map(str::to_owned));
-        }
-        for requirement in more {
-            match requirement.split_once(' ') {
-                Some((flag @ ("-r" | "-e"), rest)) => {
-                    arguments.push(format!("{flag} {}", quoted(rest.trim())));
-                }
-                _ if requirement.starts_with("-r") => {
-                    arguments.push(format!("-r {}", quoted(&requirement[2..])));
-                }
-                _ if requirement.starts_with('-') => {}
-                _ => arguments.push(quoted(&requirement)),
-            }
-        }
-        if let (false, Some(runner)) = (brings_runner, runner) {
-            arguments.push(runner.to_owned());
-            sources.push(format!("{runner}, which no file requires"));
-        }
-        arguments.dedup();
-        (arguments, sources)
-    }
-}
-
-/// A call of pip that works in an image, in a virtual environment, and on a distribution that protects its own
-/// Python.
-fn pip(arguments: &str) -> String {
-    format!("PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install {arguments}")
 }
 
 fn is_unittest(path: &str) -> bool {

@@ -84,6 +84,16 @@ pub(super) fn location_of(project: &Table, name: &str) -> Option<RequirementLoca
         .map(|(tool, _)| RequirementLocation::Tool(tool.clone()))
 }
 
+/// The dependency groups (PEP 735) with all their requirements.
+pub(super) fn all_groups(project: &Table) -> Vec<(String, Vec<String>)> {
+    let groups = project.get("dependency-groups").and_then(Value::as_table);
+    let all = |groups: &Table| {
+        let of = |name: &String| (name.clone(), group_requirements(groups, name, 0));
+        by_likelihood(groups).into_iter().map(of).collect()
+    };
+    groups.map(all).unwrap_or_default()
+}
+
 /// The names of groups; those that sound like tests come first.
 fn by_likelihood(groups: &Table) -> Vec<&String> {
     const LIKELY: [&str; 5] = ["test", "tests", "testing", "dev", "develop"];

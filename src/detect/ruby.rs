@@ -1,5 +1,6 @@
 //! Ruby: RSpec, rake, Rails, minitest; with Bundler if there is a Gemfile.
 
+use super::tools::bundler;
 use super::{Candidate, RootListing};
 
 /// How Ruby projects are tested.
@@ -11,7 +12,9 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
     let mut candidate = Candidate::new("Ruby", sign, &["rspec", "rake", "bin/rails test", "minitest"]);
     if has_gemfile {
         let source = if root.has_file("Gemfile.lock") { "Gemfile.lock" } else { "Gemfile" };
-        candidate = candidate.set_up_by("bundle install", source);
+        candidate = candidate
+            .set_up_by(bundler(), "Gemfile")
+            .set_up_by("bundle config set --global path ~/.gems && bundle install", source);
     }
     let specs = root.files().find(|path| path.starts_with("spec/") && path.ends_with("_spec.rb"));
     if let Some(why) = root.first(&[".rspec", "spec/spec_helper.rb"]).or(specs) {

@@ -32,6 +32,11 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
                 .set_up_by("cargo fetch", "Cargo.toml; there is no Cargo.lock, so versions may differ"),
         };
     }
+    if command.contains("--workspace") {
+        // A member may need what is not here: a library of the system, another toolchain.
+        candidate =
+            candidate.or_tested_by("cargo test --no-fail-fast", "Cargo.toml; only the root's package");
+    }
     if root.has_file(".config/nextest.toml") {
         candidate = candidate.passing_over(
             "`cargo nextest run`",

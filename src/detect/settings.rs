@@ -1,7 +1,7 @@
 //! A job's settings: the operator's limits, what the base branch's `.github/agent-fix.yml` says, and
 //! what detection finds where neither the file nor the command line says anything.
 
-use super::{Detected, DetectedEnvironment, NothingDetected, RootListing, SkippedSource, detect};
+use super::{Detected, DetectedEnvironment, NothingDetected, Plan, RootListing, SkippedSource, detect};
 use crate::config::{RepositoryFile, RepositoryFileError};
 use crate::domain::{Budget, FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};
 
@@ -16,14 +16,14 @@ pub enum SettingsError {
     NoTestCommand(#[from] Box<NothingDetected>),
 }
 
-/// The settings of a job. `file` is the text of the repository file, if there is one;
-/// `given_test_command` is from the command line and takes precedence over everything.
+/// The settings of a job, one for each plan, most likely first; at least one. `file` is the text of the repository
+/// file, if there is one; `given_test_command` is from the command line and takes precedence over everything.
 pub fn job_settings(
     operator: &Budget,
     file: Option<&str>,
     root: &RootListing,
     given_test_command: Option<&str>,
-) -> Result<JobSettings, SettingsError> {
+) -> Result<Vec<JobSettings>, SettingsError> {
     let file = file.map(RepositoryFile::parse).transpose()?.unwrap_or_default();
     settings_with_file(operator, file, root, given_test_command)
 }
@@ -34,36 +34,44 @@ pub fn settings_with_file(
     mut file: RepositoryFile,
     root: &RootListing,
     given_test_command: Option<&str>,
-) -> Result<JobSettings, SettingsError> {
+) -> Result<Vec<JobSettings>, SettingsError> {
     let written_test = file.test_command.take();
     file.test_command = given_test_command.map(str::to_owned).or(written_test);
     let mut environment = apply_file(&file, detect(root)).map_err(Box::new)?;
     if given_test_command.is_some() {
-        environment.test.source = FROM_THE_COMMAND_LINE.to_owned();
+        let plans = &mut environment.alternatives;
+        let tests = std::iter::once(&mut environment.test).chain(plans.iter_mut().map(|plan| &mut plan.test));
+        tests.for_each(|test| test.source = FROM_THE_COMMAND_LINE.to_owned());
     }
-    let mut sources: Vec<String> = environment.setup.iter().map(|command| command.source.clone()).collect();
-    sources.dedup();
     let (image, image_source) =
         environment.image.map_or((None, String::new()), |image| (Some(image.value), image.source));
-    Ok(JobSettings {
-        setup_detected: file.setup_commands.is_none() && !environment.setup.is_empty(),
-        setup_commands: environment.setup.into_iter().map(|command| command.value).collect(),
-        setup_source: sources.join(", "),
-        image,
-        image_source,
-        test_command: environment.test.value,
-        test_command_source: environment.test.source,
-        test_timeout: file.test_timeout.unwrap_or(TEST_TIMEOUT_DEFAULT),
-        budget: file.lower(operator),
-        setup_files: file.setup_files,
-        commands: file.commands,
-        agent_hosts: file.agent_hosts,
-        protected_paths: file.protected_paths,
-        test_paths: file.test_paths,
-        proof_required: !file.proof_waived,
-        mutants: !file.mutants_disabled,
-        instructions: file.instructions,
-    })
+    let detected = Plan { setup: environment.setup, test: environment.test };
+    let settings = |plan: Plan| {
+        let mut sources: Vec<String> = plan.setup.iter().map(|command| command.source.clone()).collect();
+        sources.dedup();
+        JobSettings {
+            setup_detected: file.setup_commands.is_none() && !plan.setup.is_empty(),
+            setup_commands: plan.setup.into_iter().map(|command| command.value).collect(),
+            setup_source: sources.join(", "),
+            setup_left_out: None,
+            image: image.clone(),
+            image_source: image_source.clone(),
+            test_command: plan.test.value,
+            test_command_source: plan.test.source,
+            test_command_detected: file.test_command.is_none(),
+            test_timeout: file.test_timeout.unwrap_or(TEST_TIMEOUT_DEFAULT),
+            budget: file.lower(operator),
+            setup_files: file.setup_files.clone(),
+            commands: file.commands.clone(),
+            agent_hosts: file.agent_hosts.clone(),
+            protected_paths: file.protected_paths.clone(),
+            test_paths: file.test_paths.clone(),
+            proof_required: !file.proof_waived,
+            mutants: !file.mutants_disabled,
+            instructions: file.instructions.clone(),
+        }
+    };
+    Ok(std::iter::once(detected).chain(environment.alternatives).map(settings).collect())
 }
 
 /// What was detected, with what the file says in its place.
@@ -79,6 +87,8 @@ pub fn apply_file(
             image: nothing.image,
             setup: nothing.setup,
             test: written(command),
+            // Without a setup that was only recognised.
+            alternatives: vec![Plan { setup: Vec::new(), test: written(command) }],
             passed_over: nothing.passed_over,
             notes: Vec::new(),
         },
@@ -101,6 +111,20 @@ pub fn apply_file(
         let commands = commands.iter().map(written).collect();
         replaced.append(&mut std::mem::replace(&mut environment.setup, commands));
     }
+    let written_setup: Option<Vec<_>> =
+        file.setup_commands.as_ref().map(|commands| commands.iter().map(written).collect());
+    let mut plans: Vec<Plan> =
+        vec![Plan { setup: environment.setup.clone(), test: environment.test.clone() }];
+    for plan in std::mem::take(&mut environment.alternatives) {
+        let plan = Plan {
+            setup: written_setup.clone().unwrap_or(plan.setup),
+            test: file.test_command.as_ref().map_or(plan.test, written),
+        };
+        if !plans.iter().any(|known| known.runs_the_same_as(&plan)) {
+            plans.push(plan);
+        }
+    }
+    environment.alternatives = plans.split_off(1);
     let unused = replaced.into_iter().filter(|detected| detected.source != source).map(|detected| {
         let what = format!("`{}` (from {})", detected.value, detected.source);
         SkippedSource::new(what, format!("{} says otherwise", file.path()))

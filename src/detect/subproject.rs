@@ -1,12 +1,11 @@
 //! A project in a directory of its own, in a repository whose root says nothing: `backend/`, `server/`.
 
 use super::shell_quoting::quoted;
-use super::{Detected, RootListing, SkippedSource, candidates};
+use super::{Detected, Plan, RootListing, SkippedSource, candidates};
 
 /// The only project below the root that can be tested.
 pub(super) struct Subproject {
-    pub(super) test: Detected<String>,
-    pub(super) setup: Vec<Detected<String>>,
+    pub(super) plans: Vec<Plan>,
     pub(super) passed_over: Vec<SkippedSource>,
     pub(super) notes: Vec<String>,
 }
@@ -25,12 +24,11 @@ pub(super) fn detect(root: &RootListing) -> Option<Subproject> {
         value: format!("cd {} && {}", quoted(directory), command.value),
         source: format!("{directory}/: {}", command.source),
     };
-    let mut test = inside(candidate.test.ok()?);
-    test.source.push_str("; the only directory with a project that can be tested");
-    Some(Subproject {
-        test,
-        setup: candidate.setup.into_iter().map(inside).collect(),
-        passed_over: candidate.passed_over,
-        notes: candidate.notes,
-    })
+    let in_directory = |plan: Plan| {
+        let mut test = inside(plan.test);
+        test.source.push_str("; the only directory with a project that can be tested");
+        Plan { setup: plan.setup.into_iter().map(inside).collect(), test }
+    };
+    let plans = candidate.plans().into_iter().map(in_directory).collect();
+    Some(Subproject { plans, passed_over: candidate.passed_over, notes: candidate.notes })
 }

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::commands_in_words;
+
 /// Names and paths that one flag keeps.
 pub const FLAG_NAMES_MAX: usize = 20;
 
@@ -71,6 +73,13 @@ pub enum Flag {
         paths: Vec<String>,
         /// All of them.
         count: u64,
+    },
+    /// Nobody wrote how the repository is set up and tested: the setup agent found the commands.
+    SetupFoundByAgent {
+        /// The setup commands, in order.
+        setup: Vec<String>,
+        /// The test command.
+        test: String,
     },
     /// The tests pass only with the setup that was run again for the change, not with the base's.
     SetupDecides {
@@ -278,6 +287,10 @@ impl Flag {
                  install",
                 listed(paths, *count)
             ),
+            Self::SetupFoundByAgent { setup, test } => format!(
+                "a model found out how the repository is set up and tested, and the verdict rests on these commands: {}",
+                commands_in_words(setup, test)
+            ),
             Self::IncompleteCheckout { missing } => {
                 format!("the tests ran without a part of the repository: {}", missing.join("; "))
             }
@@ -345,6 +358,7 @@ mod tests {
             Flag::TestFilesChanged { paths: names(), count: 2 },
             Flag::HarnessChanged { paths: names(), count: 2 },
             Flag::SetupDecides { paths: names(), count: 3 },
+            Flag::SetupFoundByAgent { setup: names(), test: "c".into() },
             Flag::IncompleteCheckout { missing: names() },
             Flag::ReportDoubtful { why: "it is empty".into() },
             Flag::SuspiciousLine {
@@ -377,6 +391,7 @@ mod tests {
         existing tests were changed: a, b
         files that collect or run the tests were changed: a, b
         the tests pass only with a setup that was run again for this change; with the base's setup they do not. The change touches what the setup depends on: a, b and 1 more. Read what these files and their scripts install
+        a model found out how the repository is set up and tested, and the verdict rests on these commands: `a`, then `b`, then `c`
         the tests ran without a part of the repository: a; b
         the test report is suspicious: it is empty
         a.py ends the process in an added line: exit()

@@ -101,6 +101,11 @@ impl Trigger {
             commanded: false,
         }
     }
+
+    /// Whether the label was set after `at`: a webhook about an event from before it is late, and cancels nothing.
+    pub fn is_later_than(&self, at: Option<Timestamp>) -> bool {
+        at.zip(self.labelled_at).is_some_and(|(at, labelled)| labelled > at)
+    }
 }
 
 #[cfg(test)]

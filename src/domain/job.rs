@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{BudgetExhausted, JobId, Origin, PullRequestNumber, SecretFinding, Sha, Trigger};
+use super::{BudgetExhausted, JobId, OperatorNote, Origin, PullRequestNumber, SecretFinding, Sha, Trigger};
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -187,6 +187,9 @@ pub enum EscalationReason {
     Environment {
         /// What is wrong and what to do.
         why: String,
+        /// What the operator has to do about it, if it is theirs to do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<OperatorNote>,
     },
     /// The model provider could not be used.
     Model {

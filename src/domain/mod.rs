@@ -16,6 +16,7 @@ mod image_reference;
 pub mod issue;
 pub mod job;
 mod model_provider;
+mod operator_note;
 pub mod path;
 pub mod price;
 pub mod process;
@@ -27,8 +28,10 @@ mod rewritten_file;
 mod sandbox;
 pub mod secret_finding;
 pub mod settings;
+mod setup_recipe;
 mod shortage;
 pub mod slash_command;
+mod submodule;
 mod transcript;
 
 pub use allowed_host::{AllowedHost, is_forbidden_address};
@@ -50,7 +53,8 @@ pub use image_reference::{is_image_reference, is_sha256_digest, parse_image_refe
 pub use issue::{IssueSnapshot, Origin, Trigger, is_same_label};
 pub use job::{BRANCH_PREFIX, EscalationReason, IllegalTransition, Job, JobOutcome, JobState, JobTransition};
 pub use model_provider::{ModelProvider, provider_table};
-pub use path::{InvalidPath, RepoPath};
+pub use operator_note::OperatorNote;
+pub use path::{InvalidPath, RepoPath, is_dot_git};
 pub use price::{InvalidPrices, LongPromptPrice, Price, PriceTable};
 pub use process::{BoundedOutput, ExitStatus, FailedTest, ProcessOutput, TestRun, WritableMount};
 pub use report::{
@@ -58,17 +62,20 @@ pub use report::{
 };
 pub use repository_filter::{RepositoryFilter, RepositoryPattern};
 pub use request::{
-    CheckFailure, CommandRequest, DeliveryRequest, Lane, NewDelivery, QueuedRequest, RequestComment,
-    ReviewKind, ReviewRequest,
+    CheckFailure, CommandRequest, DeliveryRequest, EventRequest, EventTask, Lane, NewDelivery, QueuedRequest,
+    RequestComment, ReviewKind, ReviewRequest,
 };
 pub use revision::{BudgetExtension, FailedCheck, Feedback, FeedbackLocation, ResumeReason};
 pub use rewritten_file::{RewrittenFile, TrackedFileChange};
 pub use sandbox::{EngineConfig, Guarantee, SandboxKind};
 pub use secret_finding::{SecretFinding, SecretLocation};
 pub use settings::{FROM_THE_COMMAND_LINE, JobSettings, TEST_TIMEOUT_DEFAULT};
+pub use setup_recipe::{FOUND_BY_SETUP_AGENT, SetupRecipe};
 pub use shortage::is_shortage;
 pub use slash_command::{COMMAND_PREFIX, COMMANDS, CommandRow, SlashCommand, command_table, mentions_bot};
+pub use submodule::{FetchedSubmodule, MissingSubmodule};
 pub use transcript::{
-    EventClass, LoopDetector, LoopNotice, PromptVersion, QuotedComment, RecordedBase, RecordedEvent,
-    RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, Transcript, TranscriptEvent, WorkBrief,
+    EventClass, LoopDetector, LoopNotice, PlanResult, PromptVersion, QuotedComment, RecordedBase,
+    RecordedEvent, RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, ToolEffect, Transcript,
+    TranscriptEvent, WorkBrief, commands_in_words,
 };

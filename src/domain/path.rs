@@ -89,7 +89,7 @@ fn broken_rule_of_part(part: &str) -> Option<&'static str> {
 
 /// `.git` as HFS+ (ignorable code points), NTFS (short name, trailing dots and spaces) and
 /// case-insensitive file systems read it.
-fn is_dot_git(part: &str) -> bool {
+pub fn is_dot_git(part: &str) -> bool {
     let folded: String =
         part.chars().filter(|c| !is_ignored_by_hfs(*c)).flat_map(char::to_lowercase).collect();
     let trimmed = folded.trim_end_matches(['.', ' ']);

@@ -2,7 +2,9 @@
 //! carried out and answered. Whether its author may ask for it is decided when it is carried out.
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     CommentId, DeliveryId, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef, Sha,
@@ -90,8 +92,8 @@ pub enum QueuedRequest {
     Command(CommandRequest),
     /// A review, or a comment that mentions us, asks for changes in a pull request.
     Review(ReviewRequest),
-    /// A check failed on a branch of ours.
-    CheckFailed(CheckFailure),
+    /// An event asks by itself, without a comment.
+    Event(EventRequest),
 }
 
 /// A comment or a review, and its author.
@@ -151,24 +153,65 @@ pub enum ReviewKind {
     ReviewComment,
 }
 
-/// A check run of another App that failed. Nobody asked for anything: whether it counts is decided by the
-/// repository's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckFailure {
+/// What an event asks for by itself: whether and how it is carried out is up to the handler of its task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRequest {
     /// The repository.
     pub repository: RepositoryRef,
-    /// The pull request whose head was checked.
-    pub pull_request: PullRequestNumber,
-    /// GitHub's id of the check run.
-    pub check_run: u64,
-    /// The check's name.
-    pub name: String,
-    /// The commit that was checked.
-    pub head: Sha,
     /// The account that GitHub names as the sender.
     pub by: Login,
     /// GitHub's id of that account.
     pub by_id: u64,
+    /// Whether GitHub says that the sender is a bot.
+    pub by_is_bot: bool,
+    /// The name of the task, see [`EventTask::NAME`].
+    pub task: String,
+    /// GitHub's id of what the event is about: it asks for a task once.
+    pub id: u64,
+    data: Value,
+}
+
+/// The task of an event: everything that its handler needs. It is stored, so new fields have a default.
+pub trait EventTask: Serialize + DeserializeOwned {
+    /// Its name in the store, which never changes.
+    const NAME: &'static str;
+}
+
+impl EventRequest {
+    /// The request for `task`, made by the `sender` of an event about what has this `id`.
+    pub fn new<T: EventTask>(
+        repository: RepositoryRef,
+        (by, by_id, by_is_bot): (Login, u64, bool),
+        id: u64,
+        task: &T,
+    ) -> Self {
+        let data = serde_json::to_value(task).expect("a task has only string keys");
+        Self { repository, by, by_id, by_is_bot, task: T::NAME.to_owned(), id, data }
+    }
+
+    /// The task. The error is a text: a newer version stored it, or it is damaged.
+    pub fn read<T: EventTask>(&self) -> Result<T, String> {
+        match self.task == T::NAME {
+            true => serde_json::from_value(self.data.clone()).map_err(|error| error.to_string()),
+            false => Err(format!("it is the task {:?} and not {:?}", self.task, T::NAME)),
+        }
+    }
+}
+
+/// A check run of another App that failed. Nobody asked for anything: whether it counts is decided by the
+/// repository's configuration. The id of its request is the check run's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFailure {
+    /// The pull request whose head was checked.
+    pub pull_request: PullRequestNumber,
+    /// The check's name.
+    pub name: String,
+    /// The commit that was checked.
+    pub head: Sha,
+}
+
+impl EventTask for CheckFailure {
+    const NAME: &'static str = "check_run";
 }
 
 /// The queues of an installation. None of them delays another.
@@ -177,14 +220,14 @@ pub enum Lane {
     /// To stop a job.
     Stop,
     /// Everything else.
-    Usual,
+    Normal,
     /// What people ask for who are not known to belong to the repository.
     Stranger,
 }
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Stop, Self::Usual, Self::Stranger];
+    pub const ALL: [Self; 3] = [Self::Stop, Self::Normal, Self::Stranger];
 }
 
 /// Longest text of a stranger's review that is stored.
@@ -196,7 +239,7 @@ impl QueuedRequest {
         match self {
             _ if self.comment().is_some_and(|comment| comment.by_stranger) => Lane::Stranger,
             Self::Command(CommandRequest { command: SlashCommand::Stop, .. }) => Lane::Stop,
-            Self::Command(_) | Self::Review(_) | Self::CheckFailed(_) => Lane::Usual,
+            Self::Command(_) | Self::Review(_) | Self::Event(_) => Lane::Normal,
         }
     }
 
@@ -218,7 +261,7 @@ impl QueuedRequest {
                 }
                 comment
             }
-            Self::Command(_) | Self::Review(_) | Self::CheckFailed(_) => return self,
+            Self::Command(_) | Self::Review(_) | Self::Event(_) => return self,
         };
         comment.issue.title.clear();
         comment.issue.body.clear();
@@ -226,13 +269,13 @@ impl QueuedRequest {
         self
     }
 
-    /// The comment or review that it was made in. A failed check has none.
+    /// The comment or review that it was made in. An event has none.
     pub fn comment(&self) -> Option<&RequestComment> {
         match self {
             Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
                 Some(comment)
             }
-            Self::CheckFailed(_) => None,
+            Self::Event(_) => None,
         }
     }
 
@@ -242,7 +285,7 @@ impl QueuedRequest {
             Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
                 Some(comment)
             }
-            Self::CheckFailed(_) => None,
+            Self::Event(_) => None,
         }
     }
 
@@ -252,29 +295,17 @@ impl QueuedRequest {
             Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
                 &comment.repository
             }
-            Self::CheckFailed(check) => &check.repository,
-        }
-    }
-
-    /// The issue or pull request that it is about.
-    pub fn number(&self) -> IssueNumber {
-        match self {
-            Self::Command(CommandRequest { comment, .. }) | Self::Review(ReviewRequest { comment, .. }) => {
-                comment.number
-            }
-            // Issues and pull requests share their numbers.
-            Self::CheckFailed(check) => IssueNumber(check.pull_request.0),
+            Self::Event(request) => &request.repository,
         }
     }
 
     /// What it came in, by the store's name for it, and GitHub's id of that. A request is recorded once
     /// for each, however often GitHub sends it.
-    pub fn source(&self) -> (&'static str, u64) {
-        let (source, id) = match self {
-            Self::Command(request) => (StoredSource::Comment, request.comment.id.0),
-            Self::Review(request) => (request.kind.into(), request.comment.id.0),
-            Self::CheckFailed(check) => (StoredSource::CheckRun, check.check_run),
-        };
-        (source.name(), id)
+    pub fn source(&self) -> (&str, u64) {
+        match self {
+            Self::Command(request) => (StoredSource::Comment.name(), request.comment.id.0),
+            Self::Review(request) => (StoredSource::from(request.kind).name(), request.comment.id.0),
+            Self::Event(request) => (&request.task, request.id),
+        }
     }
 }

@@ -19,6 +19,9 @@ pub struct JobSettings {
     /// Whether the setup commands were detected. They download dependencies, so they work only if setup has network.
     #[serde(default)]
     pub setup_detected: bool,
+    /// Why a setup that was detected is not used, for every verdict; `None`: none was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_left_out: Option<String>,
     /// Globs of the only files that the setup is given; empty: it gets the whole tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup_files: Vec<String>,
@@ -35,6 +38,9 @@ pub struct JobSettings {
     pub test_command: String,
     /// Where the test command comes from, for people ("`.github/agent-fix.yml`", "Cargo.toml").
     pub test_command_source: String,
+    /// Whether the test command was detected: nobody wrote that it is the one to use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test_command_detected: bool,
     /// Time limit of one setup command or one test run.
     pub test_timeout: Duration,
     /// Commands that the repository allows the agent to run.
@@ -73,12 +79,14 @@ impl JobSettings {
             setup_commands: Vec::new(),
             setup_source: String::new(),
             setup_detected: false,
+            setup_left_out: None,
             setup_files: Vec::new(),
             image: None,
             image_source: String::new(),
             agent_hosts: Vec::new(),
             test_command: command.into(),
             test_command_source: String::new(),
+            test_command_detected: false,
             test_timeout: TEST_TIMEOUT_DEFAULT,
             commands: Vec::new(),
             budget: Budget::default(),

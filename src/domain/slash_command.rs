@@ -69,7 +69,7 @@ pub const COMMANDS: &[CommandRow] = &[
         effect: "start work on the issue as it is now, like the label",
         read: |_| Ok(SlashCommand::Start),
     },
-    CommandRow { words: &["stop"], effect: "stop", read: |_| Ok(SlashCommand::Stop) },
+    CommandRow { words: &["stop"], effect: "stop the work on the issue", read: |_| Ok(SlashCommand::Stop) },
     CommandRow {
         words: &["retry"],
         effect: "start over on the newest base",
@@ -117,8 +117,8 @@ pub fn command_table() -> String {
 }
 
 impl SlashCommand {
-    /// The first command of a comment: at the start of a visible line that is neither quoted nor code. Who only
-    /// quotes or shows a command gives none.
+    /// The first command of a comment: at the start of a visible line that is neither quoted nor code. A
+    /// quoted or displayed command is not carried out.
     pub fn read(body: &str) -> Option<Self> {
         lines_outside_code(body).iter().take(LINES_MAX).find_map(|line| Self::of_line(line))
     }

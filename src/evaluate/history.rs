@@ -13,7 +13,7 @@ use super::outcome::passed;
 use crate::domain::{RepositoryId, Sha, TestOutcome, TestRun};
 use crate::verdict::TestPaths;
 use crate::worker::local::TestBench;
-use crate::worker::{SettingsError, rerun, resolve_settings};
+use crate::worker::{SettingsError, rerun, resolve_settings, usable_plan, with_local_submodules};
 use crate::workspace::{HistoryCommit, LocalRepository, Mirrors};
 
 /// Most commits that are scanned.
@@ -139,11 +139,16 @@ async fn instance(
     candidate: &mut Candidate,
 ) -> anyhow::Result<Result<Instance, String>> {
     let left_out = |why: &str| Ok(Err(why.to_owned()));
-    let workspace = mirrors.fetch(RepositoryId(0), &repository.access()?, past.parent.as_str()).await?;
-    let settings = match resolve_settings(&bench.policy, &workspace).await {
-        Ok(settings) => settings,
+    let workspace = mirrors.fetch(RepositoryId::LOCAL, &repository.access()?, past.parent.as_str()).await?;
+    let workspace = with_local_submodules(mirrors, RepositoryId::LOCAL, workspace, repository).await?;
+    let plans = match resolve_settings(&bench.policy, &workspace).await {
+        Ok(plans) => plans,
         Err(SettingsError::Invalid(why)) => return Ok(Err(why)),
         Err(error @ SettingsError::Workspace(_)) => return Err(error.into()),
+    };
+    let settings = match usable_plan(bench, &workspace, plans, |_| {}).await? {
+        Ok(usable) => usable.settings,
+        Err(why) => return Ok(Err(why)),
     };
     let fixed = workspace.find_commit(&past.commit).await?.context("the commit is gone")?.tree;
     let tests = TestPaths::with(&settings.test_paths);

@@ -25,6 +25,8 @@ pub(super) enum Sender<'a> {
     App,
     /// A job, with a token for its repository only.
     Repository(&'a RepositoryRef),
+    /// A job, with a token that reads this submodule's repository.
+    Submodule(&'a RepositoryRef),
     /// Reconciliation, with a token that reads what an installation covers.
     Installation(InstallationId),
 }
@@ -56,6 +58,7 @@ impl ApiClient {
         let scope = match sender {
             Sender::App => return self.send_as(&Credential::App, request).await,
             Sender::Repository(repository) => TokenScope::Repository(repository),
+            Sender::Submodule(repository) => TokenScope::Submodule(repository),
             Sender::Installation(installation) => TokenScope::Installation(installation),
         };
         let installation = scope.installation();
@@ -69,13 +72,17 @@ impl ApiClient {
         let response =
             require_success(request, response, now).await.map_err(|error| error.with_retry_after(wait))?;
         match (scope, repository_id_in(&response.url)) {
-            (TokenScope::Repository(repository), Some(id)) if id != repository.id => {
+            (TokenScope::Repository(repository) | TokenScope::Submodule(repository), Some(id))
+                if id != repository.id =>
+            {
                 Err(GitHubError::NotFound {
                     what: request.what.clone(),
                     detail: format!("it has moved to another repository (id {id})"),
                 })
             }
-            (TokenScope::Repository(_) | TokenScope::Installation(_), _) => Ok(response),
+            (TokenScope::Repository(_) | TokenScope::Submodule(_) | TokenScope::Installation(_), _) => {
+                Ok(response)
+            }
         }
     }
 

@@ -17,18 +17,23 @@ use super::paths::{encode_segment, repository_path};
 use super::rate_limits::RateLimits;
 use super::request::{ApiRequest, invalid_response};
 use super::response::read;
+use super::submodule::{address_of, repository_of_same_server};
 use super::tokens::TokenScope;
 use super::transport::Clock;
 use super::types::{
     AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, Issue, IssueComment, Label,
-    NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
+    NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers, SubmoduleAccess,
+    SubmoduleRequest,
 };
 use super::wire::{self, RawApp, RawComment, RawIssue, RawIssueComment, RawPermission, RawUser};
 use super::{GitHub, branches, checks, closing_pull_requests, labels, review_comments, signed_commit};
 use crate::domain::{
-    CommentId, FailedCheck, IssueNumber, Login, Permission, PullRequestNumber, RepositoryName, RepositoryRef,
-    Sha,
+    CommentId, FailedCheck, IssueNumber, Login, Permission, PullRequestNumber, RepositoryId, RepositoryName,
+    RepositoryRef, Sha,
 };
+
+/// The user name that git gives with an installation token.
+const GIT_USER: &str = "x-access-token";
 
 /// [`GitHub`] over its REST API.
 pub struct OctocrabGitHub {
@@ -84,6 +89,25 @@ impl OctocrabGitHub {
         slug.await.map(String::as_str)
     }
 
+    async fn permission_as(
+        &self,
+        sender: Sender<'_>,
+        repository: &RepositoryRef,
+        login: &Login,
+    ) -> Result<Permission, GitHubError> {
+        let login_segment = encode_segment(login.as_str());
+        let path = format!("{}/collaborators/{login_segment}/permission", repository_path(repository));
+        let request =
+            ApiRequest::get(format!("reading the permission of {login} in {}", repository.name), path);
+        match self.api.get::<RawPermission>(sender, &request).await {
+            Ok(raw) => raw.into_domain().map_err(|error| request.invalid_response(error)),
+            // The token is for this repository, so the login does not exist: a renamed or deleted
+            // account, or a bot.
+            Err(GitHubError::NotFound { .. }) => Ok(Permission::None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn send(&self, repository: &RepositoryRef, request: ApiRequest) -> Result<(), GitHubError> {
         self.api.send(Sender::Repository(repository), &request).await.map(drop)
     }
@@ -98,17 +122,7 @@ impl GitHub for OctocrabGitHub {
     }
 
     async fn permission(&self, repository: &RepositoryRef, login: &Login) -> Result<Permission, GitHubError> {
-        let login_segment = encode_segment(login.as_str());
-        let path = format!("{}/collaborators/{login_segment}/permission", repository_path(repository));
-        let request =
-            ApiRequest::get(format!("reading the permission of {login} in {}", repository.name), path);
-        match self.api.get::<RawPermission>(Sender::Repository(repository), &request).await {
-            Ok(raw) => raw.into_domain().map_err(|error| request.invalid_response(error)),
-            // The token is for this repository, so the login does not exist: a renamed or deleted
-            // account, or a bot.
-            Err(GitHubError::NotFound { .. }) => Ok(Permission::None),
-            Err(error) => Err(error),
-        }
+        self.permission_as(Sender::Repository(repository), repository, login).await
     }
 
     async fn issue(&self, repository: &RepositoryRef, number: IssueNumber) -> Result<Issue, GitHubError> {
@@ -340,7 +354,58 @@ impl GitHub for OctocrabGitHub {
         let cleaned = url.set_username("").and_then(|()| url.set_password(None));
         cleaned.map_err(|()| invalid_response(&what, "the URL has no host"))?;
         let token = self.api.token(TokenScope::Repository(repository)).await?;
-        Ok(GitAccess { url, username: "x-access-token".to_owned(), token })
+        Ok(GitAccess { url, username: GIT_USER.to_owned(), token })
+    }
+
+    async fn submodule_access(
+        &self,
+        repository: &RepositoryRef,
+        submodule: SubmoduleRequest<'_>,
+        reader: &Login,
+    ) -> Result<SubmoduleAccess, GitHubError> {
+        let name = match repository_of_same_server(submodule.parent, submodule.url) {
+            Ok(name) => name,
+            Err(why) => return Ok(SubmoduleAccess::Refused(why)),
+        };
+        let refused = |why: String| Ok(SubmoduleAccess::Refused(why));
+        let unreadable = || refused(format!("the App may not read `{name}`, or it does not exist"));
+        let what = format!("reading the submodule's repository {name}");
+        let path = format!("/repos/{}/{}", encode_segment(name.owner()), encode_segment(name.name()));
+        let request = ApiRequest::get(what.clone(), path);
+        let sender = Sender::Installation(repository.installation);
+        let found: models::Repository = match self.api.get(sender, &request).await {
+            Ok(found) => found,
+            Err(GitHubError::NotFound { .. } | GitHubError::Forbidden { .. }) => return unreadable(),
+            Err(error) => return Err(error),
+        };
+        let id = RepositoryId(found.id.0);
+        // Without the word of GitHub that it is public, it is not.
+        let is_private = |found: &models::Repository| found.private != Some(false);
+        let mut scope = TokenScope::Repository(repository);
+        let name =
+            wire::repository_name(found.full_name.clone()).map_err(|error| invalid_response(&what, error))?;
+        let own = RepositoryRef { installation: repository.installation, id, name: name.clone() };
+        if id != repository.id && is_private(&found) {
+            if !is_private(&self.raw_repository(repository).await?) {
+                return refused(format!("`{name}` is private, and this repository is public"));
+            }
+            scope = TokenScope::Submodule(&own);
+            match self.permission_as(Sender::Submodule(&own), &own, reader).await {
+                Ok(Permission::None) => return refused(format!("{reader} may not read `{name}`")),
+                Ok(Permission::Read | Permission::Write | Permission::Admin) => {}
+                // The App is not installed there, or was not granted this much.
+                Err(
+                    GitHubError::NotFound { .. }
+                    | GitHubError::Forbidden { .. }
+                    | GitHubError::Rejected { .. },
+                ) => return unreadable(),
+                Err(error) => return Err(error),
+            }
+        }
+        let token = self.api.token(scope).await?;
+        let url = address_of(submodule.parent, &name);
+        let access = GitAccess { url, username: GIT_USER.to_owned(), token };
+        Ok(SubmoduleAccess::Granted { access, source: name.to_string() })
     }
 
     async fn app_identity(&self) -> Result<AppIdentity, GitHubError> {

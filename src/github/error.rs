@@ -7,8 +7,9 @@ use crate::domain::SecretFinding;
 /// An error of GitHub, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum GitHubError {
-    /// Worth another attempt after `retry_after`: rate limit, 5xx, connection failure.
-    #[error("GitHub is unavailable ({what}: {detail}); retrying in {} s", retry_after.as_secs())]
+    /// Worth another attempt after `retry_after`: rate limit, 5xx, connection failure. Whoever tries again says so; the
+    /// message does not, since it is shown when nobody does.
+    #[error("GitHub is unavailable ({what}: {detail})")]
     Unavailable {
         /// What was attempted.
         what: String,

@@ -24,6 +24,7 @@ mod response;
 mod review_comments;
 mod secret_gate;
 mod signed_commit;
+mod submodule;
 mod tokens;
 mod transport;
 mod types;
@@ -40,7 +41,8 @@ pub use transport::Clock;
 pub use types::{
     Annotation, AnnotationLevel, AppIdentity, CheckConclusion, CheckRun, ClosingPullRequest, Comment,
     CreatedCommit, GHOST, GitAccess, Issue, IssueComment, Label, LabelEvent, LabelledIssue, LabelledPage,
-    NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
+    NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers, SubmoduleAccess,
+    SubmoduleRequest,
 };
 
 use crate::domain::{
@@ -202,6 +204,14 @@ pub trait GitHub: Send + Sync {
 
     /// The repository's git URL, and a token for this repository only.
     async fn git_access(&self, repository: &RepositoryRef) -> Result<GitAccess, GitHubError>;
+
+    /// How a submodule of `repository` is fetched, if it is on the same server and `reader` may read it.
+    async fn submodule_access(
+        &self,
+        repository: &RepositoryRef,
+        submodule: SubmoduleRequest<'_>,
+        reader: &Login,
+    ) -> Result<SubmoduleAccess, GitHubError>;
 
     /// The App's own bot account, for commits: `slug[bot]` and its id.
     async fn app_identity(&self) -> Result<AppIdentity, GitHubError>;

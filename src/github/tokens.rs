@@ -31,6 +31,8 @@ const JOB_PERMISSIONS: &[(&str, &str)] = &[
     ("metadata", "read"),
     ("pull_requests", "write"),
 ];
+/// What the token for the repository of a submodule may do: read.
+const SUBMODULE_PERMISSIONS: &[(&str, &str)] = &[("contents", "read"), ("metadata", "read")];
 /// What reconciliation's token may do: read.
 const RECONCILIATION_PERMISSIONS: &[(&str, &str)] = &[("issues", "read"), ("metadata", "read")];
 
@@ -44,11 +46,13 @@ const TOKENS_KEPT_MAX: usize = 1000;
 pub(super) enum TokenScope<'a> {
     /// A job in one repository.
     Repository(&'a RepositoryRef),
+    /// Reading another repository, which is a submodule of a job's.
+    Submodule(&'a RepositoryRef),
     /// Reconciliation of everything that an installation covers.
     Installation(InstallationId),
 }
 
-type Key = (InstallationId, Option<RepositoryId>);
+type Key = (InstallationId, Option<RepositoryId>, &'static [(&'static str, &'static str)]);
 
 #[derive(Clone)]
 struct InstallationToken {
@@ -75,21 +79,25 @@ pub(super) struct InstallationTokens {
 impl TokenScope<'_> {
     pub(super) fn installation(self) -> InstallationId {
         match self {
-            Self::Repository(repository) => repository.installation,
+            Self::Repository(repository) | Self::Submodule(repository) => repository.installation,
             Self::Installation(installation) => installation,
         }
     }
 
     fn key(self) -> Key {
+        let permissions = self.permissions();
         match self {
-            Self::Repository(repository) => (repository.installation, Some(repository.id)),
-            Self::Installation(installation) => (installation, None),
+            Self::Repository(repository) | Self::Submodule(repository) => {
+                (repository.installation, Some(repository.id), permissions)
+            }
+            Self::Installation(installation) => (installation, None, permissions),
         }
     }
 
     fn permissions(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Repository(_) => JOB_PERMISSIONS,
+            Self::Submodule(_) => SUBMODULE_PERMISSIONS,
             Self::Installation(_) => RECONCILIATION_PERMISSIONS,
         }
     }
@@ -98,7 +106,7 @@ impl TokenScope<'_> {
 impl std::fmt::Display for TokenScope<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Repository(repository) => {
+            Self::Repository(repository) | Self::Submodule(repository) => {
                 write!(f, "{} (installation {})", repository.name, repository.installation)
             }
             Self::Installation(installation) => write!(f, "installation {installation}"),
@@ -155,10 +163,10 @@ impl InstallationTokens {
 /// Source: docs.github.com, "Create an installation access token for an app".
 async fn create(transport: &Transport, scope: TokenScope<'_>) -> Result<InstallationToken, GitHubError> {
     let owned = |(name, level): &(&str, &str)| ((*name).to_owned(), (*level).to_owned());
-    let (installation, repository) = scope.key();
+    let (installation, repository, permissions) = scope.key();
     let body = CreateInstallationAccessToken {
         repository_ids: repository.map(|id| vec![octocrab::models::RepositoryId(id.0)]),
-        permissions: Some(scope.permissions().iter().map(owned).collect()),
+        permissions: Some(permissions.iter().map(owned).collect()),
         ..CreateInstallationAccessToken::default()
     };
     let path = format!("/app/installations/{installation}/access_tokens");

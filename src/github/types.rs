@@ -279,6 +279,33 @@ pub struct GitAccess {
     pub token: SecretString,
 }
 
+/// A submodule, as the repository that has it names it. All of it is a stranger's text.
+#[derive(Debug, Clone, Copy)]
+pub struct SubmoduleRequest<'a> {
+    /// The URL of the repository that has it.
+    pub parent: &'a Url,
+    /// Its name in `.gitmodules`.
+    pub name: &'a str,
+    /// Its URL in `.gitmodules`.
+    pub url: &'a str,
+    /// The commit that is pinned.
+    pub commit: &'a Sha,
+}
+
+/// Whether and how a submodule can be fetched.
+#[derive(Debug, Clone)]
+pub enum SubmoduleAccess {
+    /// It can, with this access.
+    Granted {
+        /// How git reaches it.
+        access: GitAccess,
+        /// What it is, for people.
+        source: String,
+    },
+    /// It cannot. The text reads on after "because".
+    Refused(String),
+}
+
 /// The App's bot account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppIdentity {

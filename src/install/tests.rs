@@ -87,7 +87,7 @@ fn first_page_explains_permissions_and_the_next_steps() {
     <tr><td>metadata</td><td>read</td><td>to see the repository, and whether the person who added the label may ask for work</td></tr>
     <tr><td>pull requests</td><td>write</td><td>to open a draft pull request, and to keep it up to date</td></tr>
     </table>
-    <p>It receives these events: <code>issues</code> (a label is added or removed, an issue is closed), <code>issue_comment</code> (somebody comments), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (somebody comments on a line of a pull request), <code>check_run</code> (another App&#39;s check fails on one of its pull requests), <code>delete</code> (a branch is deleted).</p>
+    <p>It receives these events: <code>issues</code> (a label is added or removed; an issue is closed, deleted or transferred), <code>issue_comment</code> (somebody comments), <code>pull_request</code> (a pull request is closed), <code>pull_request_review</code> (a review is submitted), <code>pull_request_review_comment</code> (somebody comments on a line of a pull request), <code>check_run</code> (another App&#39;s check fails on one of its pull requests), <code>delete</code> (a branch is deleted).</p>
     <p class="soft">It does not ask for workflows, administration or secrets, so GitHub itself refuses any change of your workflows.</p>
     <h2>What happens next</h2>
     <ol>

@@ -168,6 +168,14 @@ mod tests {
     }
 
     #[test]
+    fn configuration_says_how_long_a_call_may_take() {
+        let minutes = RetryPolicy::default().call_time_max.as_secs() / 60;
+        let mut keys = crate::config::SECTIONS.iter().flat_map(|section| section.keys);
+        let turns = keys.find(|key| key.name == "budget.turns").unwrap();
+        assert!(turns.description.contains(&format!("{minutes} minutes")), "{}", turns.description);
+    }
+
+    #[test]
     fn delay_doubles_up_to_its_bound_and_half_of_it_is_random() {
         let policy = RetryPolicy::default();
         let seconds = |failures, fraction| policy.delay(failures, None, fraction).as_secs_f64();

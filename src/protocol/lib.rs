@@ -13,14 +13,14 @@ mod test_items;
 mod tracked;
 
 pub use map::{
-    FindSymbol, MapCounts, MapDefinition, RankedFile, RankedRepoMap, RepoMap, SymbolLocation,
+    DefinitionText, FindSymbol, MapCounts, MapDefinition, RankedFile, RankedRepoMap, RepoMap, SymbolLocation,
     SymbolLocations, SyntaxError,
 };
 pub use test_items::{Mutant, Mutants, MutantsFound, TestItems, TestItemsMoved};
 pub use tracked::{TrackedChange, TrackedChangeKind, TrackedChanges, TrackedChangesFound};
 
 /// Changes whenever a message here does.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;
 
 /// Where a sandbox finds a setup snapshot, in the directories [`SNAPSHOT_WORKSPACE`] and
 /// [`SNAPSHOT_HOME`]. `init --prepared` copies them to `/workspace` and to the home directory.
@@ -84,6 +84,12 @@ pub enum Request {
     /// A tar stream from [`Request::Pack`] follows as data frames and an end frame. It is unpacked into
     /// [`SNAPSHOT`], which must be empty. Response: [`SnapshotContents`].
     UnpackPrepared(UnpackPrepared),
+    /// Some files of build directories as a tar stream, named as below `/workspace`: data frames and an end
+    /// frame, then the response [`SnapshotContents`].
+    PackBuild(PackBuild),
+    /// A tar stream from [`Request::PackBuild`] follows, for `/workspace`, in place of the build directories
+    /// that are there. Response: [`SnapshotContents`].
+    UnpackBuild(UnpackBuild),
 }
 
 /// The result of a request.
@@ -232,6 +238,33 @@ pub struct UnpackPrepared {
     pub entries_max: u64,
 }
 
+/// Export what a build tool left in its own directories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackBuild {
+    /// How such a directory is found, and what of it is exported.
+    pub directories: BuildDirectories,
+    /// Most bytes of the tar stream. If there are more, the request is refused.
+    pub bytes_max: u64,
+}
+
+/// The directories of one build tool: untracked, directly in a tracked one, and with a certain file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildDirectories {
+    /// The name of that file.
+    pub marker: String,
+    /// Globs of what is exported, relative to the build directory. `*` does not match `/`.
+    pub files: Vec<String>,
+}
+
+/// Import what a build tool left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackBuild {
+    /// The name of the file that tells a build directory, as in [`BuildDirectories`].
+    pub marker: String,
+    /// The bounds.
+    pub bounds: UnpackPrepared,
+}
+
 /// The size of a setup snapshot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotContents {
@@ -334,8 +367,7 @@ pub struct ReadFile {
 /// A window of a text file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileWindow {
-    /// The lines as in the file (with their line ends; bytes that are not UTF-8 are replaced; lines over
-    /// 2,000 characters are cut, with a note).
+    /// The lines, with their ends. Bytes that are not UTF-8 are replaced; long lines are cut, with a note.
     pub text: String,
     /// Number of the first line shown, from 1.
     pub first_line: u64,
@@ -428,13 +460,15 @@ pub struct EditFile {
     pub edits: Vec<Edit>,
 }
 
-/// One replacement.
+/// One replacement or insertion. Insertions are made before replacements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
-    /// Text that occurs exactly once.
+    /// Text that occurs exactly once. Empty in an insertion.
     pub old: String,
-    /// The text that replaces it.
+    /// The text that replaces it, or that is inserted.
     pub new: String,
+    /// The line after which `new` is inserted, as the file is now. 0: before the first line.
+    pub after_line: Option<u64>,
 }
 
 /// The result of an edit.

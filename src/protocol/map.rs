@@ -74,6 +74,8 @@ pub struct FindSymbol {
     pub name: String,
     /// Most definitions, and most references.
     pub places_max: u32,
+    /// Most lines of the definitions' whole text, all together. 0: none.
+    pub body_lines_max: u32,
 }
 
 /// Where a name is defined and used.
@@ -107,6 +109,19 @@ pub struct SymbolLocation {
     pub container: Option<String>,
     /// The line, cut at 200 characters.
     pub text: String,
+    /// All of a definition, if it was wanted and there was room.
+    pub body: Option<DefinitionText>,
+}
+
+/// The whole text of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionText {
+    /// The line where it begins, from 1.
+    pub first_line: u32,
+    /// Its lines. Bytes that are not UTF-8 are replaced; long lines are cut.
+    pub lines: Vec<String>,
+    /// How many lines at its end are left out.
+    pub left_out: u32,
 }
 
 /// A location where a file cannot be parsed, but could be before an edit.

@@ -153,7 +153,7 @@ fn text(reply: &CommandReply<'_>) -> String {
         }
         CommandReply::Refused(why) => format!("Not done: {}.", inline(&cut(why, 500))),
         CommandReply::Failed(why) => format!(
-            "This failed and is not tried again: {}. Remove the cause, then give the command again.",
+            "This failed and will not be retried: {}. Fix the cause, then repeat the command.",
             inline(&cut(why, 500))
         ),
         CommandReply::NotOurs => {
@@ -218,6 +218,9 @@ fn explanation(evidence: &Evidence) -> String {
 
 fn help(unknown: Option<&str>) -> String {
     let head = match unknown {
+        Some(word) if word.starts_with('+') => {
+            format!("{} is not an amount: after `continue`, write `+$2` or `+20 turns`.", code_span(word))
+        }
         Some(word) => format!("Unknown command {}. Available commands:", code_span(word)),
         None => "Write a command at the start of a line in a new comment. It needs write access.".to_owned(),
     };
@@ -228,6 +231,7 @@ fn help(unknown: Option<&str>) -> String {
 mod tests {
     use super::super::test_evidence::fixed;
     use super::*;
+    use crate::github::GitHubError;
 
     #[test]
     fn every_reply_is_short_and_begins_with_its_marker() {
@@ -237,6 +241,9 @@ mod tests {
         waiting.state = JobState::Working;
         let to = ReplyTarget::Comment(CommentId(7));
         let commit: Sha = "c".repeat(40).parse().unwrap();
+        let retry_after = std::time::Duration::from_secs(9);
+        let (what, detail) = ("reading issue #7".to_owned(), "502".to_owned());
+        let unavailable = GitHubError::Unavailable { what, detail, retry_after }.to_string();
         let replies = [
             CommandReply::Begun,
             CommandReply::UnderWay,
@@ -251,8 +258,10 @@ mod tests {
             CommandReply::OtherCommitHeld(&commit),
             CommandReply::Refused("the issue is locked, says @everyone"),
             CommandReply::Failed("forbidden by GitHub (reading issue #7): 403 @everyone"),
+            CommandReply::Failed(&unavailable),
             CommandReply::NotOurs,
             CommandReply::Help(Some("me`nd")),
+            CommandReply::Help(Some("+$0.001")),
             CommandReply::Help(None),
         ];
         let texts: Vec<String> = replies.iter().map(text).collect();
@@ -299,7 +308,10 @@ mod tests {
         Not done: the issue is locked, says ＠everyone.
 
         ---
-        This failed and is not tried again: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Remove the cause, then give the command again.
+        This failed and will not be retried: forbidden by GitHub (reading issue ＃7): 403 ＠everyone. Fix the cause, then repeat the command.
+
+        ---
+        This failed and will not be retried: GitHub is unavailable (reading issue ＃7: 502). Fix the cause, then repeat the command.
 
         ---
         I did not open this pull request. I work on issues: use the command there.
@@ -310,7 +322,21 @@ mod tests {
         | Command | Effect |
         |---|---|
         | `/agent-fix` | start work on the issue as it is now, like the label |
-        | `/agent-fix stop` | stop |
+        | `/agent-fix stop` | stop the work on the issue |
+        | `/agent-fix retry` | start over on the newest base |
+        | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
+        | `/agent-fix status` | show the state and the cost |
+        | `/agent-fix explain` | show what was done and why it ended |
+        | `/agent-fix publish` | publish the change that is waiting for approval, as it was shown last; with a commit, only that one |
+        | `/agent-fix help` | show this list |
+
+        ---
+        `+$0.001` is not an amount: after `continue`, write `+$2` or `+20 turns`.
+
+        | Command | Effect |
+        |---|---|
+        | `/agent-fix` | start work on the issue as it is now, like the label |
+        | `/agent-fix stop` | stop the work on the issue |
         | `/agent-fix retry` | start over on the newest base |
         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
         | `/agent-fix status` | show the state and the cost |
@@ -324,7 +350,7 @@ mod tests {
         | Command | Effect |
         |---|---|
         | `/agent-fix` | start work on the issue as it is now, like the label |
-        | `/agent-fix stop` | stop |
+        | `/agent-fix stop` | stop the work on the issue |
         | `/agent-fix retry` | start over on the newest base |
         | `/agent-fix continue` | resume an escalated or stopped job with a full new budget (or with `+$2`, `+20 turns`); the agent reads your comment |
         | `/agent-fix status` | show the state and the cost |

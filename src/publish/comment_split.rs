@@ -5,14 +5,14 @@ use super::marker::{Marker, MarkerKind};
 
 /// GitHub rejects longer bodies.
 const GITHUB_CHARS_MAX: usize = 65_536;
-/// The rest is room for GitHub's own additions.
-pub(super) const PAGE_CHARS_MAX: usize = GITHUB_CHARS_MAX - 5_536;
+/// Longest comment. The rest is room for GitHub's own additions.
+pub(super) const PAGE_CHARS_MAX: usize = 60_000;
+const _: () = assert!(PAGE_CHARS_MAX < GITHUB_CHARS_MAX);
 /// Most comments for one text: more would be noise and cost requests.
 pub(super) const PAGES_MAX: usize = 6;
-/// Room for a page's first and last lines.
-const FRAME_CHARS: usize = 1_000;
-/// Longest block that fits on a page.
-pub(super) const BLOCK_CHARS_MAX: usize = PAGE_CHARS_MAX - FRAME_CHARS;
+/// What blocks may fill of a page: 1,000 characters are room for its first and last lines.
+pub(super) const PAGE_CONTENT_CHARS_MAX: usize = 59_000;
+const _: () = assert!(PAGE_CONTENT_CHARS_MAX + 1_000 <= PAGE_CHARS_MAX);
 
 /// Packs `blocks`, in order, onto at most [`PAGES_MAX`] pages. A note replaces a block that does not fit on a page
 /// of its own, which is the caller's mistake. `left_out(count)` at the end of the last page replaces blocks for which
@@ -21,13 +21,13 @@ pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> V
     let mut pages: Vec<(String, usize)> = vec![(String::new(), 0)];
     let mut dropped = 0;
     for block in blocks {
-        let block = if block.chars().count() > BLOCK_CHARS_MAX {
+        let block = if block.chars().count() > PAGE_CONTENT_CHARS_MAX {
             "… a section is left out because it is longer than a comment may be.\n".to_owned()
         } else {
             block
         };
         let chars = block.chars().count() + 1;
-        let fits = pages.last().is_some_and(|(_, used)| used + chars <= BLOCK_CHARS_MAX);
+        let fits = pages.last().is_some_and(|(_, used)| used + chars <= PAGE_CONTENT_CHARS_MAX);
         if dropped > 0 || (!fits && pages.len() >= PAGES_MAX) {
             dropped += 1;
             continue;
@@ -81,7 +81,7 @@ pub(super) fn whole_comments_of(
     blocks: Vec<String>,
 ) -> Option<Vec<String>> {
     let is_whole = std::cell::Cell::new(true);
-    let fits = blocks.iter().all(|block| block.chars().count() <= BLOCK_CHARS_MAX);
+    let fits = blocks.iter().all(|block| block.chars().count() <= PAGE_CONTENT_CHARS_MAX);
     let comments = comments_of(evidence, kind, blocks, |_| {
         is_whole.set(false);
         String::new()
@@ -123,6 +123,14 @@ pub(super) fn split_lines(text: &str, chars_max: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guide_says_where_a_comment_is_split() {
+        let guide = include_str!("../guide/develop/where.md");
+        let [content, page] = [PAGE_CONTENT_CHARS_MAX, PAGE_CHARS_MAX].map(|chars| chars / 1_000);
+        assert!(guide.contains(&format!("at {content},000 characters of content")));
+        assert!(guide.contains(&format!("at most {page},000 of GitHub's 65,536")));
+    }
 
     #[test]
     fn pages_keep_order_bound_and_whole_blocks() {

@@ -1,7 +1,8 @@
 //! A job's transcript for a terminal, one line per event.
 
 use crate::domain::{
-    AssistantBlock, JobOutcome, Message, ResumeReason, TestRun, ToolArguments, ToolCall, TranscriptEvent,
+    AssistantBlock, FetchedSubmodule, JobOutcome, Message, ResumeReason, TestRun, ToolArguments, ToolCall,
+    TranscriptEvent, commands_in_words,
 };
 
 /// Longest line, in characters.
@@ -11,12 +12,25 @@ const LINE_CHARS_MAX: usize = 140;
 pub fn console_line(event: &TranscriptEvent) -> Option<String> {
     let line = match event {
         TranscriptEvent::StateChanged { state } => format!("● {}", state.name()),
+        TranscriptEvent::Prepared { base, base_branch, settings } if settings.test_command.is_empty() => {
+            format!("  base {} of {base_branch}; no test command is known", base.short())
+        }
         TranscriptEvent::Prepared { base, base_branch, settings } => format!(
             "  base {} of {base_branch}; the suite is `{}` (from {})",
             base.short(),
             settings.test_command,
             settings.test_command_source
         ),
+        TranscriptEvent::PlanTried { result } => format!("  plan tried: {}", result.describe()),
+        TranscriptEvent::SetupAgentStarted { usd_max, turns_max } => {
+            format!("  setup agent: looks for a way, with at most ${usd_max:.2} and {turns_max} turns")
+        }
+        TranscriptEvent::SetupAgentEnded { recipe: Some(recipe), .. } => {
+            format!("  setup agent: found {}", commands_in_words(&recipe.setup, &recipe.test))
+        }
+        TranscriptEvent::SetupAgentEnded { why, .. } => {
+            format!("  setup agent: found nothing: {}", why.as_deref().unwrap_or("it was ended"))
+        }
         TranscriptEvent::SandboxStarted { description, .. } => format!("  sandbox: {description}"),
         TranscriptEvent::SetUp { reused: true, .. } => "  setup: from the cache".to_owned(),
         TranscriptEvent::SetUp { commands, seconds, kept, .. } => {
@@ -85,6 +99,10 @@ pub fn console_line(event: &TranscriptEvent) -> Option<String> {
         TranscriptEvent::BranchFound { head, .. } => format!("  continues from {} on GitHub", head.short()),
         TranscriptEvent::Published { kind, reference } => format!("  published: {kind} {reference}"),
         TranscriptEvent::EscalationDecided { reason } => format!("  escalation: {}", reason.name()),
+        TranscriptEvent::SubmodulesFetched { fetched, .. } => {
+            let of = |one: &FetchedSubmodule| format!("{} at {}", one.path, one.commit.short());
+            format!("  submodules: {}", fetched.iter().map(of).collect::<Vec<_>>().join(", "))
+        }
         TranscriptEvent::CheckoutIncomplete { missing } => format!("  {}", missing.join("; ")),
         TranscriptEvent::Note { .. } => return None,
         TranscriptEvent::Ended { outcome } => match outcome {

@@ -9,9 +9,10 @@ use super::comment_split::PAGE_CHARS_MAX;
 use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::evidence::Evidence;
 use super::format::{spend, thousands, time};
+use super::found_setup::found_setup;
 use super::marker::MarkerKind;
 use super::patch_blocks::{FILE_TABLE_HEAD, PATH_CHARS_MAX, file_row};
-use crate::domain::{FROM_THE_COMMAND_LINE, JobSettings, Origin, Sha, Trigger};
+use crate::domain::{FOUND_BY_SETUP_AGENT, FROM_THE_COMMAND_LINE, JobSettings, Origin, Sha, Trigger};
 use crate::github::NewPullRequest;
 use crate::provenance::{ManifestSignature, PUBLIC_KEYS_FILE, Sealed};
 use crate::verdict::Verified;
@@ -94,6 +95,7 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
         sections::flags(verified.flags()),
         verified.proof().and_then(sections::proof),
         plan(evidence, share),
+        found_setup(evidence),
         Some(account(evidence, verified.tree(), base_branch)),
         evidence.manifest.as_ref().map(|sealed| manifest(sealed, evidence)),
         notes(evidence, share),
@@ -175,13 +177,8 @@ fn account(evidence: &Evidence, tree: &Sha, base_branch: &str) -> String {
         let command = code_cell(&cut(&settings.test_command, PATH_CHARS_MAX));
         format!("| Test command | {command}, from {} |\n", cell(&settings.test_command_source))
     });
-    let environment: String = [
-        ("Setup", evidence.environment.setup()),
-        ("Network", evidence.environment.network().map(|network| network.replace('|', "\\|"))),
-    ]
-    .into_iter()
-    .filter_map(|(name, words)| words.map(|words| format!("| {name} | {words} |\n")))
-    .collect();
+    let row = |(name, words): (&str, String)| format!("| {name} | {} |\n", words.replace('|', "\\|"));
+    let environment: String = evidence.environment.rows().into_iter().map(row).collect();
     let base_sha =
         evidence.base.as_ref().map_or_else(|| "unknown".to_owned(), |base| format!("`{}`", base.sha));
     format!(
@@ -224,13 +221,14 @@ fn manifest(manifest: &Sealed, evidence: &Evidence) -> String {
     )
 }
 
-/// The options that the job was given in place of the base commit's configuration.
+/// The options for commands that the base commit does not say: the job was given them, or the setup agent found them.
 fn command_line_options(settings: &JobSettings) -> String {
+    let is_missing = |source: &str| [FROM_THE_COMMAND_LINE, FOUND_BY_SETUP_AGENT].contains(&source);
     let mut given = Vec::new();
-    if settings.test_command_source == FROM_THE_COMMAND_LINE {
+    if is_missing(&settings.test_command_source) {
         given.push(("--test", &settings.test_command));
     }
-    if settings.setup_source == FROM_THE_COMMAND_LINE {
+    if is_missing(&settings.setup_source) {
         given.extend(settings.setup_commands.iter().map(|command| ("--setup", command)));
     }
     let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));

@@ -1,20 +1,28 @@
-//! How a job's sandboxes were set up, and what they requested from the network, for people.
+//! How a job's sandboxes were set up, what they had and lacked, and what they requested from the network, for people.
 
-use crate::domain::{EgressReport, TranscriptEvent};
+use crate::domain::{EgressReport, FetchedSubmodule, TranscriptEvent};
 
-use super::escape::{code_span, cut};
+use super::escape::{code_span, cut, inline};
 use super::format::{plural, thousands};
 
 /// Hosts that are listed; more are counted.
 const HOSTS_NAMED_MAX: usize = 8;
 /// Longest host that is shown whole.
 const HOST_CHARS_MAX: usize = 100;
+/// Submodules that are listed; more are counted.
+const SUBMODULES_NAMED_MAX: usize = 8;
+/// Longest path or source of a submodule that is shown whole.
+const SUBMODULE_CHARS_MAX: usize = 100;
+/// Longest sentence about what sandboxes lacked that is shown whole.
+const MISSING_CHARS_MAX: usize = 600;
 
-/// The setup and the network requests that the transcript records.
+/// The setup, the files from elsewhere and the network requests that the transcript records.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnvironmentSummary {
     setup: Option<SetupSummary>,
     egress: EgressReport,
+    submodules: Vec<FetchedSubmodule>,
+    missing: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +48,39 @@ impl EnvironmentSummary {
             self.egress.omitted += report.omitted;
             self.egress.decisions.extend(report.decisions.iter().cloned());
         }
+        if let TranscriptEvent::SubmodulesFetched { fetched, .. } = event {
+            self.submodules.clone_from(fetched);
+        }
+        if let TranscriptEvent::CheckoutIncomplete { missing } = event {
+            self.missing.clone_from(missing);
+        }
+    }
+
+    /// Everything that is known, with its name. Inert Markdown.
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let known = [("Setup", self.setup()), ("Network", self.network()), ("Submodules", self.submodules())];
+        let known = known.into_iter().filter_map(|(name, words)| Some((name, words?)));
+        let missing = |sentence: &String| ("Not in the sandbox", inline(&cut(sentence, MISSING_CHARS_MAX)));
+        known.chain(self.missing.iter().map(missing)).collect()
+    }
+
+    /// The submodules that sandboxes had, if there were any.
+    fn submodules(&self) -> Option<String> {
+        let one = |submodule: &FetchedSubmodule| {
+            let path = code_span(&cut(&submodule.path.to_string(), SUBMODULE_CHARS_MAX));
+            let source = code_span(&cut(&submodule.source, SUBMODULE_CHARS_MAX));
+            format!("{path} at `{}` of {source}", submodule.commit.short())
+        };
+        let named: Vec<String> = self.submodules.iter().take(SUBMODULES_NAMED_MAX).map(one).collect();
+        match self.submodules.len() - named.len() {
+            _ if named.is_empty() => None,
+            0 => Some(named.join(", ")),
+            more => Some(format!("{} and {more} more", named.join(", "))),
+        }
     }
 
     /// How the sandboxes were set up, if they were.
-    pub(super) fn setup(&self) -> Option<String> {
+    fn setup(&self) -> Option<String> {
         let setup = self.setup.as_ref()?;
         Some(match setup {
             SetupSummary { reused: true, .. } => "the cached result for the same files was used".to_owned(),
@@ -56,7 +93,7 @@ impl EnvironmentSummary {
     }
 
     /// What was requested from the network, if anything was. Inert Markdown.
-    pub(super) fn network(&self) -> Option<String> {
+    fn network(&self) -> Option<String> {
         if self.egress.is_empty() {
             return None;
         }
@@ -128,5 +165,29 @@ mod tests {
         });
         insta::assert_snapshot!(environment.network().unwrap(), @"`registry.example` (2,930 KiB); refused: ``evil`*.example``; 2 more connections were refused");
         insta::assert_snapshot!(environment.setup().unwrap(), @"0 commands in 1.2 s; its result was cached");
+    }
+
+    #[test]
+    fn files_from_elsewhere_are_named_and_missing_ones_too() {
+        let submodule = |n: usize| FetchedSubmodule {
+            path: format!("vendor/lib{n}").parse().unwrap(),
+            commit: "ab".repeat(20).parse().unwrap(),
+            source: "octo/`lib`".to_owned(),
+        };
+        let mut environment = EnvironmentSummary::default();
+        environment.add(&TranscriptEvent::SubmodulesFetched {
+            base: "cd".repeat(20).parse().unwrap(),
+            fetched: (0..10).map(submodule).collect(),
+            missing: vec![],
+        });
+        environment.add(&TranscriptEvent::CheckoutIncomplete {
+            missing: vec!["the sandbox has pointers: `@table`".to_owned()],
+        });
+        let rows: Vec<String> =
+            environment.rows().iter().map(|(name, words)| format!("{name}: {words}")).collect();
+        insta::assert_snapshot!(rows.join("\n"), @r"
+        Submodules: `vendor/lib0` at `ababababab` of `` octo/`lib` ``, `vendor/lib1` at `ababababab` of `` octo/`lib` ``, `vendor/lib2` at `ababababab` of `` octo/`lib` ``, `vendor/lib3` at `ababababab` of `` octo/`lib` ``, `vendor/lib4` at `ababababab` of `` octo/`lib` ``, `vendor/lib5` at `ababababab` of `` octo/`lib` ``, `vendor/lib6` at `ababababab` of `` octo/`lib` ``, `vendor/lib7` at `ababababab` of `` octo/`lib` `` and 2 more
+        Not in the sandbox: the sandbox has pointers: `@table`
+        ");
     }
 }

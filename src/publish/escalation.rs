@@ -6,6 +6,7 @@ use super::draft_pr::summary;
 use super::escape::{code_span, cut, fenced, inline, quoted};
 use super::evidence::Evidence;
 use super::format::{output_tail, plural, run_in_cell, spend, test_list, time};
+use super::found_setup::found_setup;
 use super::marker::MarkerKind;
 use super::patch_blocks::{every_file, patch};
 use crate::domain::{BudgetExhausted, COMMAND_PREFIX, EscalationReason, SecretLocation, Sha};
@@ -31,6 +32,7 @@ pub fn render(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
             blocks.extend(patch(evidence, "The partial patch", "It is **not verified**."));
         }
     }
+    blocks.extend(found_setup(evidence).filter(|_| !shows_nothing).map(|block| block + "\n"));
     let sections = if shows_nothing { Vec::new() } else { evidence.timeline.sections() };
     if !sections.is_empty() {
         blocks.push("### Transcript\n".to_owned());
@@ -79,8 +81,9 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
         Some(_) => "The pull request is unchanged.",
         None => "No pull request was opened.",
     };
+    let first = operator_first(reason);
     let mut text = format!(
-        "### {heading}\n\n{left} {why}\n\n**What you can do**\n\n{}\n\n\
+        "### {heading}\n\n{first}{left} {why}\n\n**What you can do**\n\n{}\n\n\
          **Spent:** {} in {}.\n",
         next.join("\n"),
         spend(&evidence.spend),
@@ -92,19 +95,27 @@ fn opening(evidence: &Evidence, reason: &EscalationReason) -> String {
     if let Some(base) = &evidence.base {
         text += &format!("**Base:** `{}` of {}.\n", base.sha, code_span(&base.branch));
     }
-    if let Some(setup) = evidence.environment.setup() {
-        text += &format!("**Setup:** {setup}.\n");
-    }
-    if let Some(network) = evidence.environment.network() {
-        text += &format!("**Network:** {network}.\n");
-    }
-    for missing in &evidence.missing_in_sandbox {
-        text += &format!("**Not in the sandbox:** {}.\n", inline(&cut(missing, MISSING_CHARS_MAX)));
+    for (name, words) in evidence.environment.rows() {
+        text += &format!("**{name}:** {words}.\n");
     }
     if let Some(tree) = &evidence.checkpoint {
         text += &format!("**Last saved tree:** `{tree}`.\n");
     }
     text
+}
+
+/// What the operator has to do, before everything else.
+fn operator_first(reason: &EscalationReason) -> String {
+    let EscalationReason::Environment { operator: Some(note), .. } = reason else { return String::new() };
+    let text = format!("**For the operator:** {}", inline(&cut(&note.why, MISSING_CHARS_MAX)));
+    match note.line() {
+        Some(line) => format!(
+            "{text} Write this into `mendwright.toml`{}:\n\n{}\n",
+            if note.keeps_internal_hosts { ", and keep the internal hosts that are there" } else { "" },
+            fenced(&format!("[sandbox]\n{line}"), "toml")
+        ),
+        None => format!("{text}\n\n"),
+    }
 }
 
 /// A heading, and the reason.
@@ -126,7 +137,7 @@ fn explain(reason: &EscalationReason) -> (&'static str, String) {
             "Refused: the proposal breaks a protected rule",
             format!("It is not published, even if its tests pass:{}", quotation(why)),
         ),
-        EscalationReason::Environment { why } => (
+        EscalationReason::Environment { why, .. } => (
             "The test suite cannot be run",
             format!("Without a test run nothing can be verified:{}", quotation(why)),
         ),

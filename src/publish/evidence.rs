@@ -71,8 +71,6 @@ pub struct Evidence {
     pub branch_head: Option<Sha>,
     /// Other remarks.
     pub notes: Vec<String>,
-    /// What the repository has elsewhere and the sandbox did not get, a sentence for each kind.
-    pub missing_in_sandbox: Vec<String>,
     /// How the sandboxes were set up, and what they requested from the network.
     pub environment: EnvironmentSummary,
     /// The proposal's manifest, if there is a proposal.
@@ -142,7 +140,6 @@ impl Evidence {
             failed_checks: transcript.failed_checks().into_iter().map(str::to_owned).collect(),
             branch_head: transcript.found_branch_head().cloned(),
             notes: Vec::new(),
-            missing_in_sandbox: Vec::new(),
             environment: EnvironmentSummary::default(),
             manifest: None,
             signature: None,
@@ -275,7 +272,7 @@ impl Evidence {
                     proof: proof.clone(),
                 });
             }
-            TranscriptEvent::CheckoutIncomplete { missing } => self.missing_in_sandbox = missing.clone(),
+            TranscriptEvent::PlanTried { result } => self.notes.push(format!("tried: {}", result.describe())),
             TranscriptEvent::Note { text } => self.notes.push(text.clone()),
             TranscriptEvent::StateChanged { state } => self.state = *state,
             // A new round begins: what the last one ended with no longer holds.

@@ -24,6 +24,7 @@ mod comment_split;
 mod console;
 mod environment_summary;
 mod format;
+mod found_setup;
 mod patch_blocks;
 mod refusal;
 mod timeline;

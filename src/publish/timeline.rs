@@ -22,6 +22,10 @@ const SECTION_CHARS_MAX: usize = 30_000;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Timeline {
     turns: Vec<Turn>,
+    /// Whether the agent that fixes was given its task.
+    has_task: bool,
+    /// Whether the setup agent was, if it is at work.
+    setup_agent_has_task: Option<bool>,
 }
 
 /// One message of the model, and everything that followed before the next one.
@@ -68,10 +72,17 @@ impl Timeline {
                             }
                         }
                     }
-                    // The first message comes before any turn: it is the task, which the issue shows.
-                    Message::User { text } => self.followed(Followed::Message(text.clone())),
+                    // The first message of a conversation is its task, which the issue shows.
+                    Message::User { text } => {
+                        let has_task = self.setup_agent_has_task.as_mut().unwrap_or(&mut self.has_task);
+                        if std::mem::replace(has_task, true) {
+                            self.followed(Followed::Message(text.clone()));
+                        }
+                    }
                 }
             }
+            TranscriptEvent::SetupAgentStarted { .. } => self.setup_agent_has_task = Some(false),
+            TranscriptEvent::SetupAgentEnded { .. } => self.setup_agent_has_task = None,
             TranscriptEvent::AgentTestRun { run } => self.followed(Followed::Tests(Box::new(run.clone()))),
             TranscriptEvent::VerdictReached { verified, explanation, .. } => {
                 self.followed(Followed::Verdict { verified: *verified, explanation: explanation.clone() });
@@ -206,8 +217,9 @@ impl TimelineCall {
     fn new(call: &ToolCall) -> Self {
         let (subject, arguments) = match &call.arguments {
             ToolArguments::Json(value) => {
-                let subject =
-                    ["path", "pattern", "from", "question"].iter().find_map(|key| value[*key].as_str());
+                let subject = ["path", "pattern", "from", "question", "command", "test", "missing"]
+                    .iter()
+                    .find_map(|key| value[*key].as_str());
                 let pretty = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
                 (subject.map(str::to_owned), pretty)
             }
@@ -223,9 +235,54 @@ impl TimelineCall {
             Some((_, true)) => " → error",
             Some((_, false)) => "",
             // The verdict or a person answers the calls that end a run.
-            None if matches!(self.name.as_str(), "finish" | "ask_human") => "",
+            None if matches!(self.name.as_str(), "finish" | "ask_human" | "propose_setup" | "give_up") => "",
             None => " → not run",
         };
         format!("{name}{}{failed}", subject.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_message_of_each_conversation_is_left_out_and_later_ones_are_shown() {
+        let message = |message| TranscriptEvent::MessageAdded {
+            message,
+            usage: None,
+            usd: None,
+            model: None,
+            milliseconds: 0,
+        };
+        let to_model = |text: &str| message(Message::User { text: text.to_owned() });
+        let answered = || message(Message::Assistant { blocks: vec![] });
+        let started = || TranscriptEvent::SetupAgentStarted { usd_max: 1.0, turns_max: 25 };
+        let ended = || TranscriptEvent::SetupAgentEnded { recipe: None, why: None };
+        let mut timeline = Timeline::default();
+        for event in [
+            started(),
+            to_model("first search"),
+            answered(),
+            // The worker was ended.
+            started(),
+            to_model("second search"),
+            answered(),
+            to_model("you called no tool"),
+            ended(),
+            to_model("the issue"),
+            answered(),
+            // A further round with another base.
+            started(),
+            to_model("third search"),
+            answered(),
+            ended(),
+            to_model("a review"),
+        ] {
+            timeline.add(&event);
+        }
+        let shown: Vec<&Followed> = timeline.turns.iter().flat_map(|turn| &turn.followed).collect();
+        let texts = ["you called no tool", "a review"].map(|text| Followed::Message(text.to_owned()));
+        assert_eq!(shown, texts.iter().collect::<Vec<_>>());
     }
 }

@@ -62,8 +62,7 @@ fn heading(evidence: &Evidence) -> String {
     if let Some(base) = &evidence.base {
         rows.push(("Base", format!("`{}` of {}", base.sha, code_span(&base.branch))));
     }
-    rows.extend(evidence.environment.setup().map(|setup| ("Setup", setup)));
-    rows.extend(evidence.environment.network().map(|network| ("Network", network)));
+    rows.extend(evidence.environment.rows());
     let list: Vec<String> = rows.into_iter().map(|(name, words)| format!("- **{name}:** {words}")).collect();
     format!("## Issue{number}: {}\n\n{}", inline(&cut(&issue.title, 300)), list.join("\n"))
 }

@@ -1,10 +1,18 @@
 //! The environment variables that every sandbox starts with, on every backend. None are the host's.
 
+use std::path::Path;
+
 use super::egress::PROXY_PORT;
 use super::layout::HOME;
 
-/// The search path for programs, after the toolchains' directories.
-pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path for programs of a root file system that names none.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The search path for programs: what setups install for the user, then the root file system's own path, if it names
+/// one.
+pub(super) fn search_path(own: Option<&str>) -> String {
+    format!("{HOME}/.local/bin:{}", own.unwrap_or(SYSTEM_PATH))
+}
 
 /// The variables that tell tools about a proxy. Most tools (also apt and Go) read the first ones; some
 /// have their own.
@@ -32,6 +40,26 @@ const RETRIES: [(&str, &str); 4] = [
     ("npm_config_fetch_retry_maxtimeout", "2000"),
     ("PIP_RETRIES", "2"),
 ];
+/// Packages that load a whole browser when they are installed; the tests that need one are few, and the file is not on
+/// a package registry. Also: uv takes certificates from the root file system.
+const SETUP: [(&str, &str); 4] = [
+    ("PUPPETEER_SKIP_DOWNLOAD", "true"),
+    ("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"),
+    ("CYPRESS_INSTALL_BINARY", "0"),
+    ("UV_NATIVE_TLS", "true"),
+];
+
+/// Debian's list of certificate authorities, which an operator extends for internal registries.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The variables that make tools with certificates of their own (uv, Node) accept the root file system's, if it has
+/// any. `root` is where it is seen on this machine.
+pub(super) fn certificate_variables(root: &Path) -> Vec<(&'static str, String)> {
+    let path = root.join(CERTIFICATES.trim_start_matches('/'));
+    let names = if path.is_file() { &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"][..] } else { &[] };
+    names.iter().map(|name| (*name, CERTIFICATES.to_owned())).collect()
+}
+
 /// Without a network, cargo, npm and pip fail immediately and say what is missing.
 const OFFLINE: [(&str, &str); 3] =
     [("CARGO_NET_OFFLINE", "true"), ("npm_config_offline", "true"), ("PIP_RETRIES", "0")];
@@ -68,7 +96,7 @@ pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
         variables.push(("JAVA_TOOL_OPTIONS", java));
         // A request that the proxy refused will be refused again. By default npm waits up to a minute
         // between attempts, for each package.
-        variables.extend(RETRIES.map(|(name, value)| (name, value.to_owned())));
+        variables.extend(RETRIES.into_iter().chain(SETUP).map(|(name, value)| (name, value.to_owned())));
     } else {
         variables.extend(OFFLINE.map(|(name, value)| (name, value.to_owned())));
     }
@@ -78,6 +106,24 @@ pub(super) fn variables(proxy: bool) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_of_the_root_file_system_count_if_it_has_any() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(certificate_variables(root.path()), []);
+        let directory = root.path().join("etc/ssl/certs");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("ca-certificates.crt"), "").unwrap();
+        let path = "/etc/ssl/certs/ca-certificates.crt".to_owned();
+        let expected = [("SSL_CERT_FILE", path.clone()), ("NODE_EXTRA_CA_CERTS", path)];
+        assert_eq!(certificate_variables(root.path()), expected);
+    }
+
+    #[test]
+    fn what_a_setup_installs_for_the_user_is_found_first() {
+        assert_eq!(search_path(Some("/opt/bin")), "/home/agent/.local/bin:/opt/bin");
+        assert!(search_path(None).starts_with("/home/agent/.local/bin:/usr/local/sbin:"));
+    }
 
     #[test]
     fn variables_name_the_proxy_for_every_tool_only_if_there_is_one() {

@@ -7,10 +7,10 @@ use crate::domain::SandboxKind;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// Something that the backend needs is missing on this machine.
-    #[error("the {kind} sandbox cannot be used: {missing}; {remedy}")]
+    #[error("the {}sandbox cannot be used: {missing}; {remedy}", name_before(.kind))]
     Unavailable {
-        /// Backend.
-        kind: SandboxKind,
+        /// The backend, once `connect` has named it.
+        kind: Option<SandboxKind>,
         /// What is missing.
         missing: String,
         /// What to do.
@@ -31,6 +31,28 @@ pub enum SandboxError {
     /// A setup snapshot cannot be saved or removed. New sandboxes can still be started.
     #[error("the setup snapshot could not be saved: {0}")]
     SnapshotFailed(String),
+}
+
+/// The name of a backend, if it is known, as it precedes a noun.
+fn name_before(kind: &Option<SandboxKind>) -> String {
+    kind.map_or(String::new(), |kind| format!("{kind} "))
+}
+
+impl SandboxError {
+    /// The error of a backend for something that is missing, with what to do about it.
+    pub(super) fn unavailable(missing: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Unavailable { kind: None, missing: missing.into(), remedy: remedy.into() }
+    }
+
+    /// The same error, which names its backend.
+    pub(super) fn of(self, backend: SandboxKind) -> Self {
+        match self {
+            Self::Unavailable { kind: None, missing, remedy } => {
+                Self::Unavailable { kind: Some(backend), missing, remedy }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What a call into the sandbox can fail with.

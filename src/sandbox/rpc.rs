@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span};
 use yamux::{ConnectionError, FrameDecodeError};
 
-use super::container::ContainerHandle;
 use super::error::{CallError, SandboxError};
+use super::first_bytes::{FirstBytes, LimitedPipe};
+use super::spec::ContainerHandle;
 
 /// For the response to a call on files. A command has its own deadline.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(120);
@@ -31,6 +32,7 @@ pub(super) struct RpcClient {
     opener: Opener,
     driver: JoinHandle<()>,
     violation: Arc<OnceLock<String>>,
+    first: Arc<FirstBytes>,
     span: Span,
     pub(super) container: Arc<dyn ContainerHandle>,
 }
@@ -47,6 +49,9 @@ impl RpcClient {
         let violation = Arc::new(OnceLock::new());
         let (first_violation, container_to_kill) = (Arc::clone(&violation), Arc::clone(&container));
         let mut incoming = incoming;
+        let first = Arc::new(FirstBytes::default());
+        let first_bytes = Arc::clone(&first);
+        let pipe = LimitedPipe { pipe, first: Arc::clone(&first) };
         let driving = async move {
             let report = |why: String| {
                 // Only the first violation counts.
@@ -58,7 +63,11 @@ impl RpcClient {
                     report(why);
                 }
             });
-            match driven.await {
+            let driven = driven.await;
+            if let Some(why) = first_bytes.violation() {
+                report(why);
+            }
+            match driven {
                 // A pipe that ends in the middle of a frame was cut, for example because its writer
                 // ended. That is not a violation.
                 Ok(())
@@ -72,7 +81,12 @@ impl RpcClient {
         };
         let span = Span::current();
         let driver = tokio::spawn(driving.instrument(span.clone()));
-        Self { opener, driver, violation, span, container }
+        Self { opener, driver, violation, first, span, container }
+    }
+
+    /// Notes that the first call was answered: until then, little may come.
+    pub(super) fn first_call_answered(&self) {
+        self.first.end();
     }
 
     /// A call whose request and response are one message each.

@@ -14,11 +14,10 @@ use mendwright_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::container::ContainerHandle;
 use super::egress::Egress;
 use super::error::{CallError, SandboxError};
 use super::rpc::{CALL_MAX, RpcClient, UNPACK_STEP_MAX};
-use super::spec::CommandSpec;
+use super::spec::{CommandSpec, ContainerHandle};
 use crate::domain::{
     BoundedOutput, Change, ChangedContent, EgressReport, ExitStatus, FileMode, ProcessOutput, RepoPath,
     WritableMount,
@@ -75,6 +74,7 @@ impl Toolbox {
         };
         match toolbox.rpc.within(HELLO_MAX, exchange).await {
             Ok(theirs) if theirs.protocol == PROTOCOL_VERSION => {
+                toolbox.rpc.first_call_answered();
                 toolbox.describe_undetected_limits(theirs.watched);
                 Ok(toolbox)
             }

@@ -129,6 +129,8 @@ pub(super) struct KeyInputs<'a> {
     pub commands: &'a [String],
     pub allowed_hosts: &'a [AllowedHost],
     pub variables: &'a [(String, String)],
+    /// The submodules that are there, which not every job may have. Empty: none.
+    pub submodules: &'a str,
     /// What its `.git` directory has besides the tree. Empty: it has none.
     pub git: &'a str,
 }
@@ -154,6 +156,9 @@ pub(super) fn setup_key(inputs: &KeyInputs<'_>, tree: &Sha) -> SetupKey {
     add(&mut hash, inputs.repository);
     add(&mut hash, inputs.root_digest);
     add(&mut hash, inputs.git);
+    if !inputs.submodules.is_empty() {
+        add(&mut hash, inputs.submodules);
+    }
     let mut hosts: Vec<String> = inputs.allowed_hosts.iter().map(ToString::to_string).collect();
     hosts.sort_unstable();
     let variables = inputs.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -172,6 +177,25 @@ pub(super) fn key_of_proposal(key: &SetupKey, tree: &Sha, label: &str) -> SetupK
     for field in ["a proposal's set-up", key.as_str(), &tree.to_string(), label] {
         add(&mut hash, field);
     }
+    finish(hash)
+}
+
+/// The key of what the base's build left. `setup` is the key of the base's setup, which covers repository, root and
+/// toolchains; `git` is what the sandbox's `.git` directory has; `hosts` are those that the suite can reach.
+pub(super) fn key_of_build(
+    setup: &SetupKey,
+    base: &Sha,
+    git: &str,
+    test_command: &str,
+    hosts: &[AllowedHost],
+) -> SetupKey {
+    let mut hash = Sha256::new();
+    for field in ["a kept build", setup.as_str(), &base.to_string(), git, test_command] {
+        add(&mut hash, field);
+    }
+    let mut hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    hosts.sort_unstable();
+    hosts.iter().for_each(|host| add(&mut hash, host));
     finish(hash)
 }
 
@@ -277,6 +301,7 @@ mod tests {
             allowed_hosts: &hosts,
             variables: &[],
             git: "",
+            submodules: "",
         };
         let moved = ["a".to_owned(), "b".to_owned(), "x.example".to_owned()];
         let tree = sha('1');
@@ -291,9 +316,16 @@ mod tests {
             setup_key(&KeyInputs { allowed_hosts: &internal, ..base }, &tree),
             setup_key(&KeyInputs { variables: &variables, ..base }, &tree),
             setup_key(&KeyInputs { git: "a commit", ..base }, &tree),
+            setup_key(&KeyInputs { submodules: "a commit a/path\n", ..base }, &tree),
             key_of_proposal(&setup_key(&base, &tree), &tree, "job-1"),
             key_of_proposal(&setup_key(&base, &tree), &sha('2'), "job-1"),
             key_of_proposal(&setup_key(&base, &tree), &tree, "job-2"),
+            key_of_build(&setup_key(&base, &tree), &tree, "", "make", &[]),
+            key_of_build(&setup_key(&base, &sha('2')), &tree, "", "make", &[]),
+            key_of_build(&setup_key(&base, &tree), &sha('2'), "", "make", &[]),
+            key_of_build(&setup_key(&base, &tree), &tree, "a commit", "make", &[]),
+            key_of_build(&setup_key(&base, &tree), &tree, "", "make all", &[]),
+            key_of_build(&setup_key(&base, &tree), &tree, "", "make", &hosts),
         ];
         let different: HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());

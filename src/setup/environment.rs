@@ -3,6 +3,8 @@
 //! and without any secret. The sandboxes of the agent and of the verdict start from its result, and can
 //! reach only hosts that both the repository and the operator name for them.
 //!
+//! What the base's own build left is kept beside it: `kept_build`.
+//!
 //! If the result cannot be cached, each sandbox runs the setup itself, without the setup's network: the
 //! agent and the tests never have it.
 
@@ -14,68 +16,31 @@ use tracing::{info, warn};
 
 use super::cache_key::{KeyInputs, differing_paths, key_of_proposal, manifests, setup_key, setup_tree};
 use super::failure::SetupFailure;
+use super::kept_build::KeptBuild;
 use super::locks::SetupLocks;
-use crate::domain::{
-    AllowedHost, EgressReport, JobSettings, RepositoryId, SetupCommand, Sha, TranscriptEvent,
-};
+use super::policy::SetupPolicy;
+use crate::domain::{EgressReport, JobSettings, RepositoryId, SetupCommand, Sha, TranscriptEvent};
 use crate::sandbox::{
-    CacheLimits, CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey,
-    SetupSnapshot, Toolbox,
+    CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey, SetupSnapshot,
+    Toolbox,
 };
 use crate::testing::SuiteError;
-use crate::workspace::Workspace;
+use crate::workspace::{ChangedFiles, Workspace};
 
 /// The snapshot that a sandbox starts from may be evicted at that moment. If this repeats, something else is
 /// wrong.
 const STARTS_MAX: usize = 3;
-/// The operator's rules for setups.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetupPolicy {
-    /// Hosts that a setup may reach; empty: no network.
-    pub allowed_hosts: Vec<AllowedHost>,
-    /// Variables that setup commands see in addition to the sandbox's own, for instance the address of an
-    /// internal registry. Never a secret.
-    pub variables: Vec<(String, String)>,
-    /// Globs of the images that a repository may choose.
-    pub images: Vec<String>,
-    /// Most bytes that a setup may send and receive together.
-    pub egress_bytes_max: u64,
-    /// Whether the agent may run the commands that a repository allows.
-    pub commands: bool,
-    /// Limits of the setup cache.
-    pub kept: CacheLimits,
-    /// Whether a setup runs again, with that network, for a proposal that changes lock files.
-    pub network_for_proposals: bool,
-    /// The name of the only repository; `None`: each repository has its number.
-    pub repository: Option<String>,
-}
-
-impl Default for SetupPolicy {
-    /// No network; 4 GiB if hosts are named.
-    fn default() -> Self {
-        Self {
-            allowed_hosts: Vec::new(),
-            variables: Vec::new(),
-            images: Vec::new(),
-            egress_bytes_max: 4 << 30,
-            commands: true,
-            kept: CacheLimits::default(),
-            network_for_proposals: false,
-            repository: None,
-        }
-    }
-}
 
 /// Starts the sandboxes of a job.
 pub struct Environment {
-    sandbox: Arc<dyn Sandbox>,
-    spec: SandboxSpec,
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) spec: SandboxSpec,
     root: ResolvedRoot,
-    workspace: Workspace,
+    pub(super) workspace: Workspace,
     settings: JobSettings,
-    policy: SetupPolicy,
-    locks: SetupLocks,
-    base_tree: Sha,
+    pub(super) policy: SetupPolicy,
+    pub(super) locks: SetupLocks,
+    pub(super) base_tree: Sha,
     /// The tree that the base's setup runs in.
     base_setup_tree: Sha,
     base_key: SetupKey,
@@ -88,18 +53,20 @@ pub struct Environment {
     cache_error: Mutex<Option<String>>,
     pending: Mutex<PendingRecords>,
     is_reuse_recorded: AtomicBool,
-    /// Why the repository's setup was skipped, for every verdict.
-    skipped_setup: Option<String>,
+    /// What the base's build left.
+    pub(super) build: KeptBuild,
 }
 
 #[derive(Default)]
-struct PendingRecords {
-    events: Vec<TranscriptEvent>,
+pub(super) struct PendingRecords {
+    pub(super) events: Vec<TranscriptEvent>,
     remarks: Vec<String>,
+    /// The sandboxes in which tests run: what for, and whether from the kept build.
+    pub(super) starts: Vec<(String, bool)>,
 }
 
 /// How a sandbox gets the result of the setup.
-enum Preparation {
+pub(super) enum Preparation {
     /// There is no setup, or its result is cached.
     With(Option<SetupSnapshot>),
     /// The sandbox runs the commands itself.
@@ -130,6 +97,7 @@ impl Environment {
         };
         let inputs = KeyInputs {
             git: &git,
+            submodules: &workspace.submodules_identity(),
             repository: &repository,
             root_digest: &root.digest,
             commands: &settings.setup_commands,
@@ -141,6 +109,7 @@ impl Environment {
             false => setup_tree(&workspace, &base_tree, &settings.setup_files).await?,
         };
         let base_key = setup_key(&inputs, &base_setup_tree);
+        let build = KeptBuild::of(&workspace, &base_tree, &settings, &base_key, &spec).await?;
         Ok(Self {
             sandbox,
             spec,
@@ -158,18 +127,8 @@ impl Environment {
             cache_error: Mutex::default(),
             pending: Mutex::default(),
             is_reuse_recorded: AtomicBool::new(false),
-            skipped_setup: None,
+            build,
         })
-    }
-
-    /// Makes every verdict say that the setup was skipped.
-    pub fn with_setup_skipped(self, remark: String) -> Self {
-        Self { skipped_setup: Some(remark), ..self }
-    }
-
-    /// What verdicts say about a skipped setup, if it was skipped.
-    pub fn skipped_setup(&self) -> Option<&str> {
-        self.skipped_setup.as_deref()
     }
 
     /// The job's workspace.
@@ -245,9 +204,18 @@ impl Environment {
             "work" => self.spec.label.clone(),
             other => format!("{}-{other}", self.spec.label),
         };
-        if let Some(left_out) = &self.skipped_setup {
+        if let Some(left_out) = &self.settings.setup_left_out {
             self.remark(left_out);
         }
+        if setup_of == tree
+            && let Some(toolbox) = self.start_warm(tree, &label).await?
+        {
+            self.pending().starts.push((purpose.to_owned(), true));
+            return Ok(Ok(toolbox));
+        }
+        self.pending().starts.push((purpose.to_owned(), false));
+        // If the base's build can be kept, its files have the times that they have beside it.
+        let times = self.build.times_of_base().filter(|_| *tree == self.base_tree);
         for start in 1.. {
             let (snapshot, why_uncached) = match self.preparation(setup_of).await? {
                 Preparation::With(snapshot) => (snapshot, None),
@@ -262,7 +230,7 @@ impl Environment {
                 }
                 other => other?,
             };
-            self.unpack(&toolbox, tree).await?;
+            self.unpack(&toolbox, tree, times.clone()).await?;
             let Some(why) = why_uncached else { return Ok(Ok(toolbox)) };
             let (_, failed) = self.run_commands(&toolbox).await?;
             let Some(failed) = failed else { return Ok(Ok(toolbox)) };
@@ -273,11 +241,43 @@ impl Environment {
         unreachable!("the loop is left by its last round")
     }
 
-    /// Gives a sandbox the files of `tree`, and git's directory with the base commit.
-    async fn unpack(&self, toolbox: &Toolbox, tree: &Sha) -> Result<(), SuiteError> {
-        toolbox.unpack(self.workspace.tar(tree)).await?;
+    /// Gives a sandbox the files of `tree`, with `times` if they matter, and git's directory with the base commit.
+    pub(super) async fn unpack(
+        &self,
+        toolbox: &Toolbox,
+        tree: &Sha,
+        times: Option<ChangedFiles>,
+    ) -> Result<(), SuiteError> {
+        match times {
+            Some(changed) => toolbox.unpack(self.workspace.tar_with_times(tree, changed)).await?,
+            None => toolbox.unpack(self.workspace.tar(tree)).await?,
+        }
         let git_directory = self.git_directory.get_or_try_init(|| self.workspace.git_directory()).await?;
         Ok(toolbox.unpack(git_directory.as_slice()).await?)
+    }
+
+    /// Starts a sandbox with the base's tree in which setups can be tried by hand, with the network of a setup. Nothing
+    /// of it is kept.
+    ///
+    /// # Errors
+    /// The sandbox cannot be started, or the tree cannot be read.
+    pub async fn for_trying_setups(&self) -> Result<Toolbox, SuiteError> {
+        let spec = self.setup_spec("setup-agent");
+        let toolbox = self.sandbox.start(&spec).await?;
+        self.unpack(&toolbox, &self.base_tree, None).await?;
+        Ok(toolbox)
+    }
+
+    /// A sandbox that has the network of a setup, and of which nothing but the result of a setup is used.
+    fn setup_spec(&self, purpose: &str) -> SandboxSpec {
+        SandboxSpec {
+            label: format!("{}-{purpose}", self.spec.label),
+            purpose: SandboxPurpose::Setup,
+            allowed_hosts: self.policy.allowed_hosts.clone(),
+            egress_bytes_max: self.policy.egress_bytes_max,
+            snapshot: None,
+            ..self.spec.clone()
+        }
     }
 
     /// Starts a sandbox with an empty tree, for a parser: no command is run in it.
@@ -286,7 +286,7 @@ impl Environment {
         Ok(self.sandbox.start(&SandboxSpec { label, snapshot: None, ..self.spec.clone() }).await?)
     }
 
-    async fn preparation(&self, tree: &Sha) -> Result<Preparation, SuiteError> {
+    pub(super) async fn preparation(&self, tree: &Sha) -> Result<Preparation, SuiteError> {
         if self.settings.setup_commands.is_empty() {
             return Ok(Preparation::With(None));
         }
@@ -316,6 +316,7 @@ impl Environment {
         if self.may_have_own_setup() {
             let inputs = KeyInputs {
                 git: &self.git_identity,
+                submodules: &self.workspace.submodules_identity(),
                 repository: &self.repository,
                 root_digest: &self.root.digest,
                 commands: &self.settings.setup_commands,
@@ -339,7 +340,7 @@ impl Environment {
     }
 
     /// What a setup depends on and `tree` has otherwise than the base.
-    async fn changed_setup_paths(&self, tree: &Sha) -> Result<Vec<String>, SuiteError> {
+    pub(super) async fn changed_setup_paths(&self, tree: &Sha) -> Result<Vec<String>, SuiteError> {
         if *tree == self.base_tree {
             return Ok(Vec::new());
         }
@@ -354,7 +355,7 @@ impl Environment {
         Ok(differing_paths(&before, &after))
     }
 
-    async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
+    pub(super) async fn kept(&self, key: &SetupKey) -> Option<SetupSnapshot> {
         match self.sandbox.find_snapshot(key).await {
             Ok(kept) => kept,
             Err(error) => {
@@ -368,17 +369,9 @@ impl Environment {
     async fn run_setup(&self, key: SetupKey, tree: &Sha) -> Result<Preparation, SuiteError> {
         info!(%key, "setup started");
         let started = Instant::now();
-        let spec = SandboxSpec {
-            label: format!("{}-setup", self.spec.label),
-            purpose: SandboxPurpose::Setup,
-            allowed_hosts: self.policy.allowed_hosts.clone(),
-            egress_bytes_max: self.policy.egress_bytes_max,
-            snapshot: None,
-            ..self.spec.clone()
-        };
-        let toolbox = self.sandbox.start(&spec).await?;
+        let toolbox = self.sandbox.start(&self.setup_spec("setup")).await?;
         match self.settings.setup_files.is_empty() {
-            true => self.unpack(&toolbox, tree).await?,
+            true => self.unpack(&toolbox, tree, None).await?,
             false => toolbox.unpack(self.workspace.tar(tree)).await?,
         }
         let (commands, failed) = self.run_commands(&toolbox).await?;
@@ -431,14 +424,15 @@ impl Environment {
             commands.push(SetupCommand { command: command.clone(), result: result.clone() });
             if !result.ending.is_success() {
                 let egress = EgressReport::default();
-                let failed = SetupFailure { command: command.clone(), result, egress, offline: None };
+                let (command, allowed_hosts) = (command.clone(), self.policy.allowed_hosts.clone());
+                let failed = SetupFailure { command, result, egress, allowed_hosts, offline: None };
                 return Ok((commands, Some(failed)));
             }
         }
         Ok((commands, None))
     }
 
-    async fn evict(&self) {
+    pub(super) async fn evict(&self) {
         match self.sandbox.evict(&self.policy.kept).await {
             Ok(evicted) if evicted.is_empty() => {}
             Ok(evicted) => info!(count = evicted.len(), "setup snapshots evicted"),
@@ -472,7 +466,7 @@ impl Environment {
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, PendingRecords> {
+    pub(super) fn pending(&self) -> MutexGuard<'_, PendingRecords> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

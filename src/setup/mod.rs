@@ -5,18 +5,24 @@
 //! - *Key*: `cache_key` computes what a cached setup depends on.
 //! - *Run*: `environment` runs the setup in a sandbox of its own, caches the result, and starts every
 //!   later sandbox from it.
-//! - *Fallback*: `fallback` has the texts for a detected setup that failed and was left out.
-//! - *Cache*: each sandbox backend stores setup snapshots in its own form (`sandbox/*/setup_cache.rs`).
+//! - *Trial*: the worker tries one plan after another (`worker/plans.rs`); `missing_programs` says what the root file
+//!   system lacks.
+//! - *Build*: `kept_build` keeps what the base's own build left, so that later sandboxes compile only changes.
+//! - *Cache*: each sandbox backend stores setup snapshots in its own form (`sandbox/directory_cache.rs`, `sandbox/docker/setup_cache.rs`).
 
 mod cache_key;
 mod environment;
 mod failure;
-mod fallback;
+mod kept_build;
 mod locks;
+mod missing_programs;
 mod permissions;
+mod policy;
+mod warm_start;
 
-pub use environment::{Environment, SetupPolicy};
+pub use environment::Environment;
 pub use failure::SetupFailure;
-pub(crate) use fallback::{SkippedSetup, inconclusive_baseline};
 pub use locks::SetupLocks;
+pub(crate) use missing_programs::missing_programs;
 pub(crate) use permissions::{Permitted, permit};
+pub use policy::SetupPolicy;

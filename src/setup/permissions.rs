@@ -5,7 +5,8 @@ use globset::{Glob, GlobSetBuilder};
 
 use super::SetupPolicy;
 use crate::config::{REPOSITORY_FILE, REPOSITORY_FILE_YAML};
-use crate::domain::{AllowedHost, JobSettings};
+use crate::detect::default_hosts;
+use crate::domain::{AllowedHost, JobSettings, OperatorNote};
 use crate::sandbox::{Root, SandboxSpec};
 
 /// What a job is allowed.
@@ -19,6 +20,8 @@ pub(crate) struct Permitted {
     pub(crate) notes: Vec<String>,
     /// What was denied and matters only if the suite cannot run.
     pub(crate) hint: Option<String>,
+    /// What the operator has to allow if it does.
+    pub(crate) operator_note: Option<OperatorNote>,
 }
 
 /// Applies `policy` to `settings`. `Err`: the repository requires something that it may not have.
@@ -27,11 +30,21 @@ pub(crate) fn permit(
     policy: &SetupPolicy,
     spec: &SandboxSpec,
 ) -> Result<Permitted, String> {
-    let mut permitted =
-        Permitted { settings: settings.clone(), spec: spec.clone(), notes: Vec::new(), hint: None };
+    let mut permitted = Permitted {
+        settings: settings.clone(),
+        spec: spec.clone(),
+        notes: Vec::new(),
+        hint: None,
+        operator_note: None,
+    };
     if settings.setup_detected && policy.allowed_hosts.is_empty() && !settings.setup_commands.is_empty() {
         let commands: Vec<String> =
             settings.setup_commands.iter().map(|command| format!("`{command}`")).collect();
+        let needed = default_hosts(settings.setup_commands.iter().map(String::as_str));
+        let needed: Vec<AllowedHost> = needed.into_iter().map(AllowedHost::public).collect();
+        let why = "Nothing was set up, because no host is allowed (`sandbox.allowed_hosts`); `mendwright detect` \
+                   also knows the hosts that the repository's files name.";
+        permitted.operator_note = Some(OperatorNote::new(why, &[], &needed));
         permitted.settings.setup_commands.clear();
         permitted.hint = Some(format!(
             "The setup that {} asks for ({}) was not run, since it means to download and the operator allows \
@@ -82,9 +95,11 @@ fn permit_hosts(permitted: &mut Permitted, policy: &SetupPolicy) {
     let (mut allowed, mut refused): (Vec<AllowedHost>, Vec<&str>) = (Vec::new(), Vec::new());
     for host in &permitted.settings.agent_hosts {
         // Only the operator knows the addresses of internal hosts.
-        match policy.allowed_hosts.iter().find(|allowed| allowed.has_name(host)) {
-            Some(known) => allowed.push(known.clone()),
-            None => refused.push(host),
+        let known = policy.allowed_hosts.iter().filter(|allowed| allowed.has_name(host));
+        let count = allowed.len();
+        allowed.extend(known.cloned());
+        if allowed.len() == count {
+            refused.push(host);
         }
     }
     if !refused.is_empty() {
@@ -112,30 +127,14 @@ fn matches_any(patterns: &[String], image: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::domain::Budget;
 
     fn settings() -> JobSettings {
         JobSettings {
             setup_commands: vec!["npm ci".into()],
             setup_source: "`package-lock.json`".into(),
             setup_detected: true,
-            setup_files: vec![],
-            image: None,
-            image_source: String::new(),
-            agent_hosts: vec![],
-            test_command: "npm test".into(),
-            test_command_source: "`package.json`".into(),
-            test_timeout: Duration::from_secs(1),
-            commands: Vec::new(),
-            budget: Budget::default(),
-            protected_paths: vec![],
-            test_paths: vec![],
-            proof_required: true,
-            mutants: true,
-            instructions: None,
+            ..JobSettings::of_test_command("npm test")
         }
     }
 
@@ -153,6 +152,9 @@ mod tests {
         let without = permit(&settings(), &policy(&[], &[]), &spec).unwrap();
         assert!(without.settings.setup_commands.is_empty());
         insta::assert_snapshot!(without.hint.unwrap(), @"The setup that `package-lock.json` asks for (`npm ci`) was not run, since it means to download and the operator allows no host (`sandbox.allowed_hosts`).");
+        let note = without.operator_note.unwrap();
+        assert_eq!(note.line().unwrap(), r#"allowed_hosts = ["registry.npmjs.org"]"#);
+        assert!(note.why.starts_with("Nothing was set up, because no host is allowed"), "{}", note.why);
         let with = permit(&settings(), &policy(&["registry.example"], &[]), &spec).unwrap();
         assert_eq!((with.settings.setup_commands.len(), with.hint), (1, None));
         let written = JobSettings { setup_detected: false, ..settings() };

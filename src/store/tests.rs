@@ -318,6 +318,20 @@ async fn first_manifest_is_kept_and_job_is_found_by_its_prefix<S: TestedStore>()
     assert!(store.jobs_with_prefix("f").await.unwrap().is_empty());
 }
 
+async fn last_plan_of_a_repository_is_remembered<S: TestedStore>() {
+    let (store, _directory) = store::<S>().await;
+    let (one, other) = (RepositoryId(1), RepositoryId(2));
+    assert_eq!(store.remembered_plan(one).await.unwrap(), None);
+    let recipe = SetupRecipe { setup: vec!["make \"deps\"".into()], test: "make check".into() };
+    let found = RememberedPlan { identity: "a".into(), recipe: Some(recipe) };
+    let detected = RememberedPlan { identity: "b".into(), recipe: None };
+    for plan in [found, detected] {
+        store.remember_plan(one, &plan, at(1)).await.unwrap();
+        assert_eq!(store.remembered_plan(one).await.unwrap(), Some(plan));
+    }
+    assert_eq!(store.remembered_plan(other).await.unwrap(), None);
+}
+
 async fn job_awaiting_approval_is_resumed_once_and_only_without_another_job<S: TestedStore>() {
     let (store, _directory) = store::<S>().await;
     let job = start(&store, "d1", 5).await;
@@ -372,7 +386,7 @@ pub(super) fn command(installation: u64, comment_id: u64) -> DeliveryRequest {
 
 pub(super) async fn due(store: &impl Store, installation: u64, seconds: i64) -> Vec<String> {
     let pending =
-        store.pending_requests(InstallationId(installation), Lane::Usual, at(seconds), 10).await.unwrap();
+        store.pending_requests(InstallationId(installation), Lane::Normal, at(seconds), 10).await.unwrap();
     pending.into_iter().map(|pending| pending.id).collect()
 }
 
@@ -385,15 +399,15 @@ async fn each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behi
         let now = at(i64::try_from(comment).unwrap());
         store.record_delivery(&delivery(id, command(installation, comment)), now).await.unwrap();
     }
-    let installations = store.installations_with_pending_requests(Lane::Usual, at(9)).await.unwrap();
+    let installations = store.installations_with_pending_requests(Lane::Normal, at(9)).await.unwrap();
     assert_eq!(installations, [InstallationId(7), InstallationId(8)]);
     store.refuse_request("d1").await.unwrap();
-    let pending = store.pending_requests(InstallationId(7), Lane::Usual, at(9), 10).await.unwrap();
+    let pending = store.pending_requests(InstallationId(7), Lane::Normal, at(9), 10).await.unwrap();
     let refused: Vec<_> = pending.iter().map(|pending| (pending.id.as_str(), pending.is_refused)).collect();
     assert_eq!(refused, [("d2", false), ("d1", true)]);
     assert_eq!(due(&store, 8, 9).await, ["d3"]);
     store.complete_request("d3", "told", at(10)).await.unwrap();
-    let installations = store.installations_with_pending_requests(Lane::Usual, at(11)).await.unwrap();
+    let installations = store.installations_with_pending_requests(Lane::Normal, at(11)).await.unwrap();
     assert_eq!(installations, [InstallationId(7)]);
 }
 
@@ -449,7 +463,8 @@ async fn ended_job_is_resumed_once_together_with_its_reviews<S: TestedStore>() {
 /// The tests of one store.
 macro_rules! tests_of {
     ($name:ident: $store:ty) => {
-        tests_of!($name: $store, rate_limit_is_restored_until_it_ends_and_never_shortened, duplicate_delivery_and_second_label_create_no_second_job, ended_job_allows_the_next_generation, worker_with_an_expired_lease_cannot_write, concurrent_claims_never_share_a_job, cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due, effects_and_costs_survive_reopening, job_of_a_dead_worker_is_claimed_after_a_restart, label_removed_and_added_again_starts_a_second_job, job_that_is_not_publishing_cannot_be_recorded_as_proposed, label_seen_by_webhook_and_reconciliation_creates_one_job, two_webhooks_in_one_second_are_two_labels, late_webhook_about_an_older_label_cancels_nothing, first_manifest_is_kept_and_job_is_found_by_its_prefix, job_awaiting_approval_is_resumed_once_and_only_without_another_job, each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others, ended_job_is_resumed_once_together_with_its_reviews, payload_counts_once_for_a_week_whatever_the_id_of_its_delivery, strangers_commands_of_an_hour_are_bounded_for_each_repository);
+        tests_of!($name: $store, rate_limit_is_restored_until_it_ends_and_never_shortened, duplicate_delivery_and_second_label_create_no_second_job, ended_job_allows_the_next_generation, worker_with_an_expired_lease_cannot_write, concurrent_claims_never_share_a_job, cancellation_reaches_the_next_heartbeat_and_makes_a_waiting_job_due, effects_and_costs_survive_reopening, job_of_a_dead_worker_is_claimed_after_a_restart, label_removed_and_added_again_starts_a_second_job, job_that_is_not_publishing_cannot_be_recorded_as_proposed, label_seen_by_webhook_and_reconciliation_creates_one_job, two_webhooks_in_one_second_are_two_labels, late_webhook_about_an_older_label_cancels_nothing, first_manifest_is_kept_and_job_is_found_by_its_prefix,
+    last_plan_of_a_repository_is_remembered, job_awaiting_approval_is_resumed_once_and_only_without_another_job, each_installation_has_a_queue_of_its_own_and_refused_commands_wait_behind_all_others, ended_job_is_resumed_once_together_with_its_reviews, payload_counts_once_for_a_week_whatever_the_id_of_its_delivery, strangers_commands_of_an_hour_are_bounded_for_each_repository);
     };
     ($name:ident: $store:ty, $($test:ident),*) => {
         mod $name {

@@ -1,5 +1,6 @@
 //! Suites that stop at their first failure: how a runner is told to go on. The repository's command stays as it
-//! is, unless the runner has no opposite of the option that makes it stop: then that option is removed.
+//! is, unless the runner has no opposite of the option that makes it stop, or does not take both: then that option is
+//! removed or replaced.
 
 use super::invocation::{Invocation, arguments};
 use super::recognition::Recognised;
@@ -12,7 +13,8 @@ pub(super) struct KeepGoing {
     pub(super) env: Vec<(String, String)>,
     /// Arguments at the command's end.
     pub(super) arguments: Vec<String>,
-    /// The command without the option that makes the runner stop, if the runner has no opposite option.
+    /// The command without the option that makes the runner stop, or with its opposite in its place, if the runner has no
+    /// opposite option or does not take both.
     pub(super) command: Option<String>,
 }
 
@@ -28,9 +30,11 @@ impl KeepGoing {
         (row.keep_going)(&found.invocation).or_else(removed)
     }
 
-    /// By arguments, if the command passes them on.
+    /// By arguments, if the command passes them on and has none of them yet: many runners take an option only once.
     pub(super) fn by_arguments(invocation: &Invocation, words: &[&str]) -> Option<Self> {
-        let is_possible = invocation.takes_arguments && !invocation.has(&["--", "-args", "--args"]);
+        let is_possible = invocation.takes_arguments
+            && !invocation.has(&["--", "-args", "--args"])
+            && !invocation.has(words);
         is_possible.then(|| Self { env: Vec::new(), arguments: arguments(words), command: None })
     }
 }
@@ -44,7 +48,7 @@ pub(super) fn keep_going_behind_wrapper() -> KeepGoing {
     }
 }
 
-/// A command of which `keep` leaves out or shortens words. `None`: all of them are kept, or a shell must read it.
+/// A command of which `keep` leaves out, shortens or replaces words. `None`: all of them are kept, or a shell must read it.
 fn without_options(command: &str, keep: fn(&str) -> Option<String>) -> Option<String> {
     let line = ShellLine::read(command)?;
     let [words] = line.commands.as_slice() else { return None };
@@ -66,7 +70,12 @@ mod tests {
             "cd a && pytest",
             "cargo test",
             "cargo test -- --nocapture",
+            "cargo test --no-fail-fast",
             "cargo nextest run",
+            "cargo nextest run --max-fail=1",
+            "vitest run --bail=1 test",
+            "vitest run --bail 1 test",
+            "vitest run",
             "go test ./...",
             "npx jest --bail",
             "mocha",
@@ -93,7 +102,12 @@ mod tests {
         cd a && pytest: PYTEST_ADDOPTS=--maxfail=0
         cargo test: --no-fail-fast
         cargo test -- --nocapture: no
+        cargo test --no-fail-fast: no
         cargo nextest run: --no-fail-fast
+        cargo nextest run --max-fail=1: cargo nextest run --no-fail-fast
+        vitest run --bail=1 test: vitest run --bail=0 test
+        vitest run --bail 1 test: no
+        vitest run: --bail=0
         go test ./...: -failfast=false
         npx jest --bail: --bail=0
         mocha: --no-bail

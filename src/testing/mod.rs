@@ -10,15 +10,18 @@ mod invocation;
 mod recognition;
 pub(crate) mod report_request;
 mod reports;
+mod runner_call;
 mod runners;
 mod selection;
 mod shell_words;
 mod suite;
+mod whole_suite;
 mod wrapper;
 
 pub use canary::{CanaryTests, canary};
 pub use recognition::format_of_command;
-pub use selection::Selection;
+pub use selection::{Selectable, Selection};
 pub use suite::{
     SuiteError, changed_files_of, run_selected, run_suite, run_suite_of_tree, run_suite_to_the_end,
 };
+pub use whole_suite::{files_of, why_not_the_whole_suite};

@@ -39,12 +39,14 @@ pub(super) fn needs_package_json(command: &str) -> bool {
     ["npm", "yarn", "pnpm"].iter().any(|tool| command.contains(tool))
 }
 
-fn test_script(package_json: &[u8]) -> Option<String> {
+/// The script `test` of a `package.json`.
+pub(super) fn test_script(package_json: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(package_json).ok()?;
     value["scripts"]["test"].as_str().map(str::to_owned)
 }
 
-fn of_words(words: &[String], script: Option<&str>) -> Option<Recognised> {
+/// The runner that one command calls.
+pub(super) fn of_words(words: &[String], script: Option<&str>) -> Option<Recognised> {
     let skipped = words.iter().take_while(|word| is_assignment(word)).count();
     let mut words: &[String] = &words[skipped..];
     loop {
@@ -119,6 +121,7 @@ mod tests {
             ("npx --no-install jest", Runner::Jest),
             ("node_modules/.bin/vitest run", Runner::Vitest),
             ("yarn mocha", Runner::Mocha),
+            ("npx --no-install ava", Runner::Ava),
             ("bundle exec rspec", Runner::Rspec),
             ("php vendor/bin/phpunit", Runner::Phpunit),
             ("ctest --output-on-failure", Runner::Ctest),

@@ -39,10 +39,11 @@ pub(super) fn report_file(token: &str, extension: &str) -> (String, String) {
     (name, path)
 }
 
-/// pytest's request. It works behind `make` and tox, too.
+/// pytest's request. It works behind `make` and tox, too. A file that cannot be loaded is reported, and the other tests
+/// run: without the option, pytest runs none then.
 pub(super) fn request_pytest_report(token: &str) -> ReportRequest {
     let xml = format!("mendwright-{token}.xml");
-    let options = format!("--junitxml=/tmp/{xml} -o junit_family=xunit1");
+    let options = format!("--junitxml=/tmp/{xml} -o junit_family=xunit1 --continue-on-collection-errors");
     ReportRequest {
         env: vec![("PYTEST_ADDOPTS".to_owned(), options)],
         arguments: Vec::new(),
@@ -156,8 +157,8 @@ mod tests {
         let told: Vec<String> =
             commands.iter().map(|command| format!("{command}: {}", asked(command))).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
-        pytest -q: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 …  File("mendwright-T.xml", JunitXml)
-        cd a && pytest: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 …  File("mendwright-T.xml", JunitXml)
+        pytest -q: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 --continue-on-collection-errors …  File("mendwright-T.xml", JunitXml)
+        cd a && pytest: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 --continue-on-collection-errors …  File("mendwright-T.xml", JunitXml)
         pytest --junitxml=x.xml: nothing
         rspec: SPEC_OPTS=--format progress --format json --out /tmp/mendwright-T.json …  File("mendwright-T.json", RspecJson)
         node --test: NODE_OPTIONS=--test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit --test-reporter-destination=/tmp/mendwright-T.xml …  File("mendwright-T.xml", JunitXml)
@@ -172,8 +173,8 @@ mod tests {
         mvn test: …  Workspace(["**/target/surefire-reports/TEST-*.xml"])
         gradle test: …  Workspace(["**/build/test-results/**/TEST-*.xml"])
         cargo test: nothing
-        make check: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 …  File("mendwright-T.xml", JunitXml)
-        tox -e py: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 TOX_OVERRIDE=testenv.pass_env+=PYTEST_ADDOPTS TOX_TESTENV_PASSENV=PYTEST_ADDOPTS …  File("mendwright-T.xml", JunitXml)
+        make check: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 --continue-on-collection-errors …  File("mendwright-T.xml", JunitXml)
+        tox -e py: PYTEST_ADDOPTS=--junitxml=/tmp/mendwright-T.xml -o junit_family=xunit1 --continue-on-collection-errors TOX_OVERRIDE=testenv.pass_env+=PYTEST_ADDOPTS TOX_TESTENV_PASSENV=PYTEST_ADDOPTS …  File("mendwright-T.xml", JunitXml)
         sh run.sh: nothing
         "#);
     }

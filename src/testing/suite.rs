@@ -16,6 +16,7 @@ use super::fail_fast::{KeepGoing, keep_going_behind_wrapper};
 use super::recognition::{Recognised, needs_package_json, recognise};
 use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper};
 use super::reports::{FileFormat, read_files, read_output};
+use super::runner_call::{SelectedCommand, TestCommand};
 use super::selection::Selection;
 use super::wrapper::wrapper;
 
@@ -57,7 +58,7 @@ pub async fn run_suite_to_the_end(
         None => wrapper(&settings.test_command).map(|_| keep_going_behind_wrapper()),
     };
     let Some(KeepGoing { env, arguments, command }) = going_on else { return Ok(None) };
-    let extra = Extra { selection: None, arguments, env, command };
+    let extra = Extra { selection: None, arguments, env, command: command.map(CommandText::Whole) };
     run(toolbox, settings, recognised.as_ref(), &extra).await.map(Some)
 }
 
@@ -99,16 +100,23 @@ pub async fn run_selected(
     settings: &JobSettings,
     selection: &Selection,
 ) -> Result<TestRun, CallError> {
-    let Some(recognised) = recognised(toolbox, settings).await? else {
-        return Err(CallError::RespondToModel(format!(
-            "`{}` is run by something that is not known here, so only the whole suite can be run: call run_tests \
-             without path and name.",
-            settings.test_command
-        )));
+    let command = &settings.test_command;
+    let package_json = package_json(toolbox, command).await?;
+    let test = TestCommand { command, package_json: package_json.as_deref() };
+    let SelectedCommand { command, arguments } =
+        selection.command(&test).map_err(CallError::RespondToModel)?;
+    let extra = Extra {
+        selection: Some(selection.describe()),
+        arguments,
+        command: Some(CommandText::WithPlace(command)),
+        ..Extra::default()
     };
-    let arguments = selection.arguments(&recognised).map_err(CallError::RespondToModel)?;
-    let extra = Extra { selection: Some(selection.describe()), arguments, ..Extra::default() };
-    run(toolbox, settings, Some(&recognised), &extra).await
+    let mut recognised = recognise(test.command, test.package_json);
+    if let Some(found) = &mut recognised {
+        // Wherever the runner is called in the command, they are put there.
+        found.invocation.takes_arguments = true;
+    }
+    run(toolbox, settings, recognised.as_ref(), &extra).await
 }
 
 /// What is added to the repository's command.
@@ -119,16 +127,28 @@ struct Extra {
     arguments: Vec<String>,
     env: Vec<(String, String)>,
     /// What is run in place of the repository's command.
-    command: Option<String>,
+    command: Option<CommandText>,
+}
+
+/// A command that takes the place of the repository's.
+enum CommandText {
+    /// Arguments are put at its end.
+    Whole(String),
+    /// It has `"$@"` where arguments belong.
+    WithPlace(String),
 }
 
 async fn recognised(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<Recognised>, CallError> {
     let command = &settings.test_command;
-    let package_json = match needs_package_json(command) {
-        true => file_content(toolbox, "package.json").await?,
-        false => None,
-    };
-    Ok(recognise(command, package_json.as_deref()))
+    Ok(recognise(command, package_json(toolbox, command).await?.as_deref()))
+}
+
+/// The repository's `package.json`, if it defines what the command runs.
+async fn package_json(toolbox: &Toolbox, command: &str) -> Result<Option<Vec<u8>>, CallError> {
+    match needs_package_json(command) {
+        true => file_content(toolbox, "package.json").await,
+        false => Ok(None),
+    }
 }
 
 /// The content of a path in the sandbox; a path that cannot be read counts as absent.
@@ -187,16 +207,22 @@ async fn run_once(
     let mut arguments: Vec<String> = extra.arguments.clone();
     let more = request.map(|request| request.arguments.as_slice()).unwrap_or_default();
     arguments.extend_from_slice(more);
-    if let (Some(separator), false) =
-        (recognised.and_then(|found| found.invocation.separator), arguments.is_empty())
-    {
-        arguments.insert(0, separator.to_owned());
-    }
-    let command = extra.command.as_ref().unwrap_or(&settings.test_command);
-    let mut spec = CommandSpec::shell(command, settings.test_timeout);
+    let separator = recognised.and_then(|found| found.invocation.separator).filter(|_| !arguments.is_empty());
+    let text = match &extra.command {
+        Some(CommandText::WithPlace(command)) => command.clone(),
+        other => {
+            arguments.splice(0..0, separator.map(str::to_owned));
+            let command = match other {
+                Some(CommandText::Whole(command) | CommandText::WithPlace(command)) => command,
+                None => &settings.test_command,
+            };
+            // The command's text is not changed; the arguments are passed separately and never quoted here.
+            if arguments.is_empty() { command.clone() } else { format!("{command} \"$@\"") }
+        }
+    };
+    let mut spec = CommandSpec::shell(&text, settings.test_timeout);
     if !arguments.is_empty() {
-        // The command's text is not changed; the arguments are passed separately and never quoted here.
-        spec.argv = ["/bin/sh", "-c", &format!("{command} \"$@\""), "sh"].map(str::to_owned).to_vec();
+        spec.argv = ["/bin/sh", "-c", &text, "sh"].map(str::to_owned).to_vec();
         spec.argv.extend(arguments);
     }
     spec.env.extend(request.map(|request| request.env.clone()).unwrap_or_default());

@@ -13,6 +13,8 @@ use mendwright_protocol::{Edit, EditFile};
 const FILE_BYTES_MAX: u64 = 5 << 20;
 /// Lines shown around a change.
 const CONTEXT_LINES: usize = 3;
+/// Lines of a change that are shown at its beginning and at its end. Who wrote it knows the rest.
+const CHANGED_LINES_SHOWN: usize = 3;
 /// Most text of an excerpt.
 const EXCERPT_BYTES_MAX: usize = 16 << 10;
 /// Line numbers named when text is not unique.
@@ -59,7 +61,8 @@ fn apply(path: &str, mut content: Vec<u8>, edits: &[Edit]) -> Result<(Vec<u8>, V
     }
     let crlf = has_only_crlf(&content);
     let mut changed: Vec<Range<usize>> = Vec::new();
-    for (number, edit) in (1..).zip(edits) {
+    insert(path, &mut content, edits, crlf, &mut changed)?;
+    for (number, edit) in (1..).zip(edits).filter(|(_, edit)| edit.after_line.is_none()) {
         let which = if edits.len() == 1 { String::new() } else { format!("edit {number}: ") };
         let [old, new] = [&edit.old, &edit.new].map(|text| if crlf { to_crlf(text) } else { text.clone() });
         if old.is_empty() {
@@ -80,6 +83,43 @@ fn apply(path: &str, mut content: Vec<u8>, edits: &[Edit]) -> Result<(Vec<u8>, V
         remember(&mut changed, at, old.len(), new.len());
     }
     Ok((content, changed))
+}
+
+/// Makes the insertions, from the last line on, so that every number means a line of the file as it was.
+fn insert(
+    path: &str,
+    content: &mut Vec<u8>,
+    edits: &[Edit],
+    crlf: bool,
+    changed: &mut Vec<Range<usize>>,
+) -> Result<(), String> {
+    let mut insertions: Vec<(u64, &Edit)> =
+        edits.iter().filter_map(|edit| edit.after_line.map(|line| (line, edit))).collect();
+    insertions.sort_by_key(|(line, _)| *line);
+    let total = content.split_inclusive(|byte| *byte == b'\n').count() as u64;
+    for (line, edit) in insertions.into_iter().rev() {
+        if !edit.old.is_empty() {
+            return Err("an edit has either `old` or `after_line`; no edit was made".to_owned());
+        }
+        if line > total {
+            return Err(format!(
+                "'{path}' has {total} lines, so nothing comes after line {line}; no edit was made"
+            ));
+        }
+        let skipped = usize::try_from(line).unwrap_or(usize::MAX);
+        let at: usize = content.split_inclusive(|byte| *byte == b'\n').take(skipped).map(<[u8]>::len).sum();
+        let end = if crlf { "\r\n" } else { "\n" };
+        let mut new = if crlf { to_crlf(&edit.new) } else { edit.new.clone() };
+        if !new.ends_with('\n') {
+            new.push_str(end);
+        }
+        if at > 0 && content[at - 1] != b'\n' {
+            new.insert_str(0, end);
+        }
+        content.splice(at..at, new.bytes());
+        remember(changed, at, 0, new.len());
+    }
+    Ok(())
 }
 
 enum Found {
@@ -176,7 +216,15 @@ fn excerpt(content: &[u8], changed: &[Range<usize>]) -> String {
             shown.push_str("…\n");
         }
         let from = first.max(next).min(last);
+        let hidden = line_of(content, range.start) + CHANGED_LINES_SHOWN
+            ..(line_of(content, end) + 1).saturating_sub(CHANGED_LINES_SHOWN);
         for (number, line) in (from + 1..).zip(&lines[from..last]) {
+            if hidden.len() > 1 && hidden.contains(&number) {
+                if number == hidden.start {
+                    shown.push_str(&format!("… ({} lines as you wrote them)\n", hidden.len()));
+                }
+                continue;
+            }
             let line = format!("{number:>width$}  {line}\n");
             if shown.len() + line.len() > EXCERPT_BYTES_MAX {
                 shown.push_str("… (the rest of the change is not shown)\n");
@@ -194,7 +242,8 @@ mod tests {
     use super::*;
 
     fn edits(pairs: &[(&str, &str)]) -> Vec<Edit> {
-        pairs.iter().map(|(old, new)| Edit { old: (*old).to_owned(), new: (*new).to_owned() }).collect()
+        let edit = |old: &str, new: &str| Edit { old: old.to_owned(), new: new.to_owned(), after_line: None };
+        pairs.iter().map(|(old, new)| edit(old, new)).collect()
     }
 
     fn applied(content: &str, pairs: &[(&str, &str)]) -> Result<String, String> {
@@ -230,6 +279,41 @@ mod tests {
     fn bytes_that_are_not_text_survive() {
         let (content, _) = apply("f", b"\xff old \xfe".to_vec(), &edits(&[("old", "new")])).unwrap();
         assert_eq!(content, b"\xff new \xfe");
+    }
+
+    fn inserted(content: &str, lines: &[(u64, &str)]) -> Result<String, String> {
+        let edit = |(line, new): &(u64, &str)| Edit {
+            old: String::new(),
+            new: (*new).to_owned(),
+            after_line: Some(*line),
+        };
+        let edits: Vec<Edit> = lines.iter().map(edit).collect();
+        apply("f", content.as_bytes().to_vec(), &edits).map(|(c, _)| String::from_utf8(c).unwrap())
+    }
+
+    #[test]
+    fn lines_are_inserted_after_lines_of_the_file_as_it_was() {
+        assert_eq!(
+            inserted("a\nb\nc\n", &[(1, "x"), (3, "y\nz\n"), (0, "w")]).unwrap(),
+            "w\na\nx\nb\nc\ny\nz\n"
+        );
+        assert_eq!(inserted("a\r\nb\r\n", &[(1, "x\ny")]).unwrap(), "a\r\nx\r\ny\r\nb\r\n");
+        assert_eq!(inserted("a", &[(1, "b")]).unwrap(), "a\nb\n");
+        assert_eq!(inserted("", &[(0, "b")]).unwrap(), "b\n");
+        let refused = inserted("a\n", &[(2, "b")]).unwrap_err();
+        assert_eq!(refused, "'f' has 1 lines, so nothing comes after line 2; no edit was made");
+        let mut both = edits(&[("a", "b")]);
+        both[0].after_line = Some(1);
+        assert!(apply("f", b"a\n".to_vec(), &both).unwrap_err().starts_with("an edit has either"));
+    }
+
+    #[test]
+    fn the_excerpt_leaves_out_the_middle_of_what_was_just_written() {
+        let new: String = (1..=20).map(|n| format!("new {n}\n")).collect();
+        let (content, changed) = apply("f", b"a\nb\nc\n".to_vec(), &edits(&[("b\n", &new)])).unwrap();
+        let expected = " 1  a\n 2  new 1\n 3  new 2\n 4  new 3\n… (14 lines as you wrote them)\n19  new 18\n20  new 19\n\
+                        21  new 20\n22  c\n";
+        assert_eq!(excerpt(&content, &changed), expected);
     }
 
     #[test]

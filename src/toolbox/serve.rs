@@ -16,7 +16,7 @@ use crate::init::Initialized;
 use crate::limit_watch::LimitWatch;
 use crate::mapper::Mapper;
 use crate::reaper::Reaper;
-use crate::snapshot::{Roots, TrackedPaths, pack, receive, seal};
+use crate::snapshot::{Roots, TrackedPaths, build, pack, receive, seal};
 use crate::tree::{Tree, WORKSPACE};
 use crate::{collect, edit, files, list, proxy, reports, run, search, transfer, unpack};
 use mendwright_protocol::frames::{Frame, FrameError, read_message, write_data, write_frame, write_message};
@@ -166,6 +166,20 @@ async fn answer(toolbox: Arc<Toolbox>, mut stream: Stream) -> io::Result<()> {
         Request::UnpackPrepared(r) => {
             let received = transfer::receive(&mut stream, move |reader| {
                 receive::receive(&toolbox.roots.snapshot, reader, &r)
+            });
+            let answer = response_of(received.await?);
+            write_message(&mut stream, &answer).await?;
+        }
+        Request::PackBuild(r) => {
+            let packed = transfer::send(&mut stream, move |writer| {
+                build::pack_build(&toolbox.roots, &toolbox.tracked(), writer, &r)
+            });
+            let answer = response_of(packed.await?);
+            write_message(&mut stream, &answer).await?;
+        }
+        Request::UnpackBuild(r) => {
+            let received = transfer::receive(&mut stream, move |reader| {
+                build::receive_build(&toolbox.roots.workspace, reader, &r)
             });
             let answer = response_of(received.await?);
             write_message(&mut stream, &answer).await?;

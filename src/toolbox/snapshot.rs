@@ -5,6 +5,7 @@
 //! everything in the home directory. It never contains a file that the repository tracks, so that a setup
 //! cannot replace the source code of a later job.
 
+pub mod build;
 pub mod copy;
 pub mod pack;
 pub mod receive;

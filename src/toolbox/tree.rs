@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use crate::directory::OpenDirectory;
@@ -191,7 +191,8 @@ impl Tree {
     }
 
     /// Moves a regular file to a path that does not exist. Creates missing directories, and removes those that
-    /// are empty afterwards.
+    /// are empty afterwards. The file is modified now: with its old time, a build tool would take what was built
+    /// from an earlier file at the new path for up to date.
     pub fn move_file(&self, from: &str, to: &str) -> Result<(), TreeError> {
         let (from, to) = (self.parts(from)?, self.parts(to)?);
         let (old_directory, old_name) = self.regular(&from)?;
@@ -201,6 +202,10 @@ impl Tree {
                 Errno::EXIST => TreeError::Exists(to.join("/")),
                 other => TreeError::Io(to.join("/"), other.into()),
             })?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(&directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| TreeError::Io(to.join("/"), e.into()))?;
         self.remove_empty_above(&from);
         Ok(())
     }
@@ -271,6 +276,15 @@ impl Tree {
         let mut parts = self.byte_parts_or_root(path)?;
         parts.push(b".");
         self.parent(&parts, Missing::Make).map(drop)
+    }
+
+    /// Sets the times of a directory.
+    pub fn set_directory_times(&self, path: &[u8], times: &Timestamps) -> Result<(), TreeError> {
+        let mut parts = self.byte_parts_or_root(path)?;
+        parts.push(b".");
+        let (directory, _) = self.parent(&parts, Missing::Refuse)?;
+        rustix::fs::utimensat(&directory, ".", times, AtFlags::empty())
+            .map_err(|e| TreeError::Io(shown(&parts), e.into()))
     }
 
     /// Removes what prevents a file (or a directory) from being created at a path: the first part that is no

@@ -1,9 +1,13 @@
 //! Unpacks a tar stream into the tree: files, directories and symlinks. A symlink is created and never
 //! followed, so no entry can be created outside the tree.
+//!
+//! An entry with a time gets that time. One without (zero) keeps the time of the unpacking, which is later than
+//! that of everything that a snapshot holds: a build tool then sees that the file is new.
 
 use std::io::{self, Read};
 
-use tar::{Archive, EntryType};
+use rustix::fs::{Timespec, Timestamps};
+use tar::{Archive, Entry, EntryType};
 
 use crate::failure::Failure;
 use crate::fingerprints::Fingerprints;
@@ -25,6 +29,7 @@ pub fn unpack(
     let broken = |e: io::Error| Failure::from(format!("the tar stream cannot be read: {e}"));
     let mut archive = Archive::new(reader);
     let mut entries = 0;
+    let mut directories = Vec::new();
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         // A name is bytes: a repository may hold some that are not UTF-8.
@@ -39,6 +44,10 @@ pub fn unpack(
                 let digest = fingerprints
                     .copy(&mut entry, &mut file)
                     .map_err(|e| Failure::at(format_args!("'{shown}'"), &e))?;
+                if let Some(times) = times(&entry).map_err(broken)? {
+                    rustix::fs::futimens(&file, &times)
+                        .map_err(|e| Failure::at(format_args!("'{shown}'"), &e.into()))?;
+                }
                 // Git's own files change whenever git is used, and are no part of a proposal.
                 if parts.first() != Some(&GIT_DIRECTORY) {
                     fingerprints.remember(&parts.join(&b'/'), digest);
@@ -48,6 +57,7 @@ pub fn unpack(
             EntryType::Directory => {
                 with_way(tree, tracked, &parts, true, || tree.create_directory(&path))?;
                 tracked.add_directory(&parts);
+                directories.extend(times(&entry).map_err(broken)?.map(|times| (path.clone(), times)));
             }
             EntryType::Symlink => {
                 let target =
@@ -65,7 +75,18 @@ pub fn unpack(
             return Err(format!("the tar stream has over {ENTRIES_MAX} entries").into());
         }
     }
+    // An entry that is created changes the time of its directory.
+    for (path, times) in directories {
+        tree.set_directory_times(&path, &times)?;
+    }
     Ok(UnpackResult { entries })
+}
+
+/// The time of an entry, if it has one.
+fn times(entry: &Entry<'_, impl Read>) -> io::Result<Option<Timestamps>> {
+    let seconds = i64::try_from(entry.header().mtime()?).unwrap_or(0);
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Ok((seconds > 0).then_some(Timestamps { last_access: time, last_modification: time }))
 }
 
 /// Calls `make`. If it fails, and something untracked is in the way, removes that and calls it again.
@@ -91,6 +112,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -134,6 +156,33 @@ mod tests {
         let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("a/run"), mode("b/c/plain")), (0o755, 0o644));
         assert_eq!(fs::read_link(root.join("link")).unwrap(), Path::new("/etc/passwd"));
+    }
+
+    #[test]
+    fn entries_with_a_time_get_it_and_others_the_time_of_the_unpacking() {
+        let at = |kind, path: &str, time: u64| {
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(0);
+            header.set_mtime(time);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        let (directory, outcome) = unpacked(&[
+            at(EntryType::Directory, "old/", 1_000_000_000),
+            at(EntryType::Regular, "old/old", 1_000_000_000),
+            at(EntryType::Regular, "old/new", 0),
+            at(EntryType::Directory, "new/", 0),
+        ]);
+        assert_eq!(outcome.unwrap().entries, 4);
+        let is_old = |path: &str| {
+            let modified =
+                fs::metadata(directory.path().join("tree").join(path)).unwrap().modified().unwrap();
+            modified == SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+        };
+        assert_eq!(["old", "old/old", "old/new", "new"].map(is_old), [true, true, false, false]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! rejects with [`StepError::Rejected`], or returns flags for the reviewer.
 
 use crate::domain::flag::FLAG_NAMES_MAX;
-use crate::domain::{Change, FailedTest, Flag};
+use crate::domain::{Change, FailedTest, Flag, SetupRecipe};
 use crate::testing::SuiteError;
+use crate::workspace::WorkspaceError;
 
 use super::Verified;
 use super::compare::flags as compare_reports;
@@ -16,9 +17,25 @@ use super::verifier::{Rejected, Verdict, Verifier};
 
 impl Verifier<'_> {
     /// Verifies the base with `changes` applied. `known` is the previous rejecting verdict: the same tree is
-    /// not run again.
+    /// not run again. A rejection that rests on sandboxes with the base's kept build is given only if the proposal
+    /// is rejected without it as well.
     pub async fn judge(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
+        self.environment.forget_starts();
+        let warm_before = self.environment.warm_starts();
         let mut verdict = self.evaluate(changes, known).await?;
+        if self.environment.warm_starts() > warm_before {
+            match &verdict {
+                Verdict::Verified(_) => {
+                    let remark = self.environment.kept_build_remark();
+                    self.environment.remark(&remark);
+                }
+                Verdict::Rejected(_) => {
+                    let _cold = self.environment.start_cold();
+                    verdict = self.evaluate(changes, None).await?;
+                }
+            }
+        }
+        self.environment.note_starts();
         let explanation = match &mut verdict {
             Verdict::Verified(verified) => &mut verified.explanation,
             Verdict::Rejected(red) => &mut red.explanation,
@@ -31,7 +48,16 @@ impl Verifier<'_> {
     }
 
     async fn evaluate(&self, changes: &[Change], known: Option<&Rejected>) -> Result<Verdict, SuiteError> {
-        let proposal = self.environment.workspace().propose(changes.to_vec()).await?;
+        let workspace = self.environment.workspace();
+        let proposal = match workspace.propose(changes.to_vec()).await {
+            Err(refused @ WorkspaceError::RefusedChange { .. }) => {
+                let explanation = format!("This cannot be a proposal: {refused}. Undo that change.");
+                let tree = workspace.base_tree().await?;
+                let rejected = Rejected { tree, explanation, run: None, refused: true };
+                return Ok(Verdict::Rejected(Box::new(rejected)));
+            }
+            other => other?,
+        };
         if let Some(known) = known.filter(|known| known.tree == proposal.tree) {
             return Ok(Verdict::Rejected(Box::new(known.clone())));
         }
@@ -65,6 +91,8 @@ impl Verifier<'_> {
             let names = known.still.iter().take(FLAG_NAMES_MAX).cloned().collect();
             flags.push(Flag::StillFailing { names, count: known.still.len() as u64 });
         }
+        let found = SetupRecipe::of_plan(self.environment.settings());
+        flags.extend(found.map(|found| Flag::SetupFoundByAgent { setup: found.setup, test: found.test }));
         let missing =
             self.environment.workspace().checkout_gaps().await.map_err(SuiteError::from)?.describe();
         flags.extend((!missing.is_empty()).then_some(Flag::IncompleteCheckout { missing }));

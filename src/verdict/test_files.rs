@@ -158,9 +158,19 @@ fn own_names(name: &str) -> impl Iterator<Item = &str> {
     let plain = title.split(" (").next().unwrap_or(title);
     let function = plain.rsplit("::").next().unwrap_or(plain);
     let function = function.split('[').next().unwrap_or(function).trim();
+    let function = function_of_nextest(name).unwrap_or(function);
     let method = (!function.contains(' ')).then(|| function.rsplit(['.', '/']).next().unwrap_or(function));
     let titles = if name.contains("::") { [function, function] } else { [title, plain] };
     titles.into_iter().chain([method.unwrap_or(function)])
+}
+
+/// The function in nextest's name of a test that stands in no module: `b` of `a::it b`. Names of crates are lower-case,
+/// others are not: `A::B works`.
+fn function_of_nextest(name: &str) -> Option<&str> {
+    let (binary, function) = name.split_once(' ')?;
+    let is_lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-:/".contains(c);
+    let is_binary = binary.contains("::") && binary.chars().all(is_lower);
+    (is_binary && function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some(function)
 }
 
 /// Whether what stands around a name makes it a test's: a title that is given to a test function, or a function.
@@ -244,6 +254,15 @@ mod tests {
         assert!(is_test(&["suite.py::test_add[1]"], "suite.py", "def test_add(x):\n    pass\n"));
         assert!(is_test(&["adds"], "checks.bats", "@test \"adds\" {\n}\n"));
         assert!(is_test(&["org.Sums.adds"], "Sums.java", "  @Test void adds() {}\n"));
+    }
+
+    #[test]
+    fn function_of_a_test_is_found_by_nextest_name() {
+        let text = "#[test]\nfn adds() {}\n";
+        for name in ["calc::it adds", "calc::bin/sum-up adds", "calc tests::adds"] {
+            assert_eq!(declaration(text, name), Some(11..15), "{name}");
+        }
+        assert_eq!(declaration("def works\nend\n", "Calc::Sum works"), None);
     }
 
     #[test]

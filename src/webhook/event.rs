@@ -30,7 +30,7 @@ pub struct EventRow {
 pub const EVENTS: &[EventRow] = &[
     EventRow {
         name: "issues",
-        meaning: "a label is added or removed, an issue is closed",
+        meaning: "a label is added or removed; an issue is closed, deleted or transferred",
         read: issues::read,
     },
     EventRow { name: "issue_comment", meaning: "somebody comments", read: comments::read },

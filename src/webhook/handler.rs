@@ -107,7 +107,7 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
     async fn from_request(request: Request, state: &WebhookState) -> Result<Self, DeliveryRefusal> {
         let (parts, body) = request.into_parts();
         let headers = parts.headers;
-        let signature = Signature::from_headers(&headers).map_err(|why| unsigned(&headers, why))?;
+        let signature = Signature::from_headers(&headers).map_err(|why| signature_refused(&headers, why))?;
         if declared_bytes(&headers).is_some_and(|bytes| bytes > PAYLOAD_BYTES_MAX as u64) {
             return Err(BodyError::TooLarge.into());
         }
@@ -115,14 +115,14 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
             // Anybody can cause this: it is no operator's problem.
             debug!(?why, "the body of an unverified delivery was not read");
         })?;
-        state.secrets.verify(&signature, &payload).map_err(|why| unsigned(&headers, why))?;
+        state.secrets.verify(&signature, &payload).map_err(|why| signature_refused(&headers, why))?;
 
         let event = required(&headers, "x-github-event")?.to_owned();
         let id: DeliveryId = required(&headers, "x-github-delivery")?
             .parse()
             .map_err(|_| DeliveryRefusal::Header("x-github-delivery"))?;
         let parsed = read_event(&event, &payload, &state.label).map_err(|error| {
-            warn!(id = id.as_str(), %error, "signed delivery not understood");
+            warn!(id = id.as_str(), %error, "the payload of a signed delivery cannot be read");
             DeliveryRefusal::Payload(error)
         })?;
         let (request, ignored_because) = match parsed.interpretation {
@@ -157,9 +157,9 @@ fn without_foreign_texts(request: DeliveryRequest, bots_allowed: &[Login]) -> De
     }
 }
 
-fn unsigned(headers: &HeaderMap, why: SignatureRefusal) -> DeliveryRefusal {
+fn signature_refused(headers: &HeaderMap, why: SignatureRefusal) -> DeliveryRefusal {
     let id = headers.get("x-github-delivery").and_then(|value| value.to_str().ok());
-    warn!(id, %why, "unsigned delivery refused");
+    warn!(id, %why, "delivery refused: no valid signature");
     DeliveryRefusal::Signature
 }
 

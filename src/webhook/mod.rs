@@ -5,7 +5,7 @@
 //! permission that GitHub reports at that moment.
 
 mod body;
-mod event;
+pub mod event;
 mod handler;
 mod signature;
 

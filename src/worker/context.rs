@@ -26,7 +26,7 @@ pub struct WorkerContext {
     pub model: Arc<dyn Model>,
     /// The model that writes briefs, and summarizes conversations that are too long. `None`: there is no
     /// brief, and `model` summarizes.
-    pub brief_model: Option<Arc<dyn Model>>,
+    pub planner_model: Option<Arc<dyn Model>>,
     /// Starts the sandboxes.
     pub sandbox: Arc<dyn Sandbox>,
     /// The mirrors of the repositories.
@@ -84,6 +84,7 @@ impl SettingsOverride {
             settings.setup_commands = self.setup_commands.clone();
             settings.setup_source = FROM_THE_COMMAND_LINE.to_owned();
             settings.setup_detected = false;
+            settings.setup_files = Vec::new();
         }
         if self.image_given {
             settings.image = None;

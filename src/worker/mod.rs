@@ -16,6 +16,7 @@ mod issue_comments;
 mod lease;
 pub mod local;
 mod pipeline;
+mod plans;
 mod preparation;
 mod progress_reporter;
 mod publication;
@@ -24,8 +25,10 @@ mod report;
 mod reverify;
 mod revisions;
 mod runner;
+mod setup_agent;
 mod stage;
 mod stop;
+mod submodules;
 
 pub use acknowledger::Acknowledger;
 pub use approval::{Approval, ApprovalComment, ApprovalError, approve};
@@ -34,5 +37,8 @@ pub use context::{JobPolicy, SettingsOverride, WorkerContext};
 pub use preparation::{SettingsError, resolve_settings};
 pub use reconcile::Reconciler;
 pub use report::JobReport;
-pub use reverify::{Rerun, Reverification, TestBench, rerun, reverify};
+pub use reverify::{
+    Rerun, Reverification, TestBench, TrialProgress, UsablePlan, rerun, reverify, usable_plan,
+};
 pub use runner::Worker;
+pub use submodules::with_local_submodules;

@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 use tracing::{info, instrument};
 
 use super::context::WorkerContext;
-use super::preparation::{Prepared, base_and_settings, sandbox_and_baseline};
+use super::preparation::{Prepared, base_and_plans, sandbox_and_baseline};
 use super::progress_reporter::ProgressReporter;
 use super::stage::Stage;
 use super::stop::Stop;
 use super::{admission, issue_comments, publication, revisions};
-use crate::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput, prompts};
+use crate::agent::test_summary::{Earlier, describe_run};
+use crate::agent::{Agent, AgentEnding, AgentRole, Conversation, MeteredModel, TaskInput, prompts};
 use crate::domain::{
     Budget, EscalationReason, JobOutcome, JobTransition, RecordedEvent, TestRun, Transcript, TranscriptEvent,
     is_shortage,
@@ -121,9 +122,8 @@ async fn work(
     reporter.report();
     revisions::find_branch(context, journal, transcript).await?;
     let transcript = &journal.transcript().await?;
-    let (workspace, mut settings) = base_and_settings(context, journal, transcript, repository).await?;
-    settings.budget = Transcript::new(transcript).budget(&settings.budget);
-    let prepared = sandbox_and_baseline(context, journal, transcript, workspace, settings).await?;
+    let (workspace, plans) = base_and_plans(context, journal, transcript, repository).await?;
+    let prepared = sandbox_and_baseline(context, journal, transcript, workspace, plans).await?;
     stage.take(JobTransition::Prepared).await?;
     reporter.report();
     let verified = agent_and_verdict(context, journal, stage, &prepared, reporter).await;
@@ -163,8 +163,9 @@ async fn agent_and_verdict(
     record_prompts(journal, &transcript, &mut state).await?;
     let settings = prepared.environment.settings();
     let metered_model = metered_model(context, journal, &settings.budget);
-    let planner = context.brief_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
+    let planner = context.planner_model.as_deref().map(|model| MeteredModel { model, ..metered_model });
     let agent = Agent {
+        role: AgentRole::Fix,
         metered_model,
         output_tokens_max: context.policy.output_tokens_max,
         context_tokens: context.policy.context_tokens,
@@ -289,7 +290,7 @@ fn rejected_event(rejected: &Rejected) -> TranscriptEvent {
 /// What the model reads after its change was rejected.
 fn answer_to_model(rejected: &Rejected, prepared: &Prepared) -> String {
     let run = rejected.run.as_ref().filter(|run| !run.is_green());
-    let shown = |run: &TestRun| crate::agent::tools::describe_run(run, Some(&prepared.baseline));
+    let shown = |run: &TestRun| describe_run(run, Earlier::base(&prepared.baseline));
     let output = run.map(shown).unwrap_or_default();
     format!("Verdict: not verified. {}\n\n{output}", rejected.explanation).trim_end().to_owned()
 }
@@ -297,6 +298,8 @@ fn answer_to_model(rejected: &Rejected, prepared: &Prepared) -> String {
 fn escalation_of(ending: AgentEnding) -> EscalationReason {
     match ending {
         AgentEnding::Finished(finish) => EscalationReason::NotVerified { why: finish.summary },
+        // The agent that fixes has no such tool.
+        AgentEnding::ProposedSetup(recipe, _) => EscalationReason::NotVerified { why: recipe.test },
         AgentEnding::Asked(question) => EscalationReason::Question { question },
         AgentEnding::Exhausted(limit) => EscalationReason::Budget { limit },
         AgentEnding::ModelUnusable(why) => EscalationReason::Model { why },

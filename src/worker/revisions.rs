@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::context::WorkerContext;
 use super::git_access::fetch;
-use super::preparation::{recorded_base, resolve_settings};
+use super::preparation::{plans_to_try, prepared, recorded_base};
 use super::stop::Stop;
 use crate::domain::{PullRequestNumber, RecordedEvent, Sha, Transcript, TranscriptEvent};
 use crate::store::Journal;
@@ -124,12 +124,8 @@ async fn rebase(
     let workspace = context.mirrors.reopen(at.id, fork_point.clone(), base_branch).await?;
     let mut events = Vec::new();
     if fork_point != *base {
-        let settings = resolve_settings(&context.policy, &workspace).await?;
-        events.push(TranscriptEvent::Prepared {
-            base: fork_point,
-            base_branch: base_branch.to_owned(),
-            settings: Box::new(settings),
-        });
+        let plans = plans_to_try(context, at.id, &workspace).await?;
+        events.extend(plans.first().map(|settings| prepared(&workspace, settings)));
     }
     let theirs = workspace.tree_of(head).await?;
     let so_far = Transcript::new(transcript);

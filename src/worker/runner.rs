@@ -129,7 +129,7 @@ impl Worker {
     async fn record_stop(&self, journal: &Journal, stop: Stop) -> Result<(), StoreError> {
         match stop {
             Stop::Later { why, .. } if self.has_waited_too_long(journal).await => {
-                let why = format!("it was not possible for {} hours: {why}", WAIT_MAX.as_secs() / 3600);
+                let why = given_up(&why);
                 self.fail(journal, why).await
             }
             Stop::Later { why, after, attempt } => {
@@ -169,6 +169,11 @@ impl Worker {
     }
 }
 
+/// Why a job failed that waited too long.
+fn given_up(why: &str) -> String {
+    format!("gave up after {} hours of retries: {why}", WAIT_MAX.as_secs() / 3600)
+}
+
 /// Whether a job is given up for its crashes. Never once its pull request is open: little is left to do
 /// then, and an end as failed would not name the pull request.
 fn are_attempts_used_up(attempt: u32, is_published: bool) -> bool {
@@ -193,6 +198,21 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::github::GitHubError;
+
+    #[test]
+    fn job_that_is_given_up_does_not_say_that_it_is_retried() {
+        let error = GitHubError::Unavailable {
+            what: "reading issue #7".to_owned(),
+            detail: "502".to_owned(),
+            retry_after: Duration::from_secs(9),
+        };
+        let Stop::Later { why, .. } = error.into() else { panic!("it is not tried again") };
+        assert_eq!(
+            given_up(&why),
+            "gave up after 24 hours of retries: GitHub is unavailable (reading issue #7: 502)"
+        );
+    }
 
     #[test]
     fn job_with_an_open_pull_request_is_never_given_up_for_its_crashes() {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::agent::AgentError;
-use crate::domain::{EscalationReason, is_shortage};
+use crate::domain::{EscalationReason, OperatorNote, is_shortage};
 use crate::github::GitHubError;
 use crate::sandbox::SandboxError;
 use crate::store::{Attempt, StoreError};
@@ -80,7 +80,12 @@ impl Stop {
 
     /// The suite cannot be run.
     pub(super) fn environment(why: String) -> Self {
-        Self::Escalate(EscalationReason::Environment { why })
+        Self::environment_for_operator(why, None)
+    }
+
+    /// The suite cannot be run, and the operator has to do something about it.
+    pub(super) fn environment_for_operator(why: String, operator: Option<OperatorNote>) -> Self {
+        Self::Escalate(EscalationReason::Environment { why, operator })
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
             worth_retrying: false,
         };
         let sandbox = SandboxError::Unavailable {
-            kind: SandboxKind::Bubblewrap,
+            kind: Some(SandboxKind::Bubblewrap),
             missing: "bwrap: Creating new namespace failed: Resource temporarily unavailable".into(),
             remedy: String::new(),
         };

@@ -62,6 +62,35 @@ pub(super) fn fetch_options(access: &GitAccess) -> FetchOptions<'_> {
     options
 }
 
+/// Most that one transfer may take.
+pub(super) struct TransferLimit<'l> {
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
+    /// Why the transfer was aborted, if it was. Reads on after "because".
+    pub(super) exceeded: &'l Cell<Option<&'static str>>,
+}
+
+/// Options for a fetch of one commit, without its history and without tags.
+pub(super) fn commit_fetch_options<'a>(access: &'a GitAccess, limit: &TransferLimit<'a>) -> FetchOptions<'a> {
+    let mut callbacks = callbacks(access);
+    let (started, bytes_max, time_max, exceeded) = (Instant::now(), limit.bytes, limit.time, limit.exceeded);
+    callbacks.transfer_progress(move |progress| {
+        if progress.received_bytes() as u64 > bytes_max {
+            exceeded.set(Some("the submodules are too large together"));
+        } else if started.elapsed() > time_max {
+            exceeded.set(Some("fetching the submodules takes too long"));
+        }
+        exceeded.get().is_none()
+    });
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks);
+    options.download_tags(git2::AutotagOption::None);
+    options.depth(1);
+    // A redirect could send the token to another host.
+    options.follow_redirects(git2::RemoteRedirect::None);
+    options
+}
+
 /// Options for a push. `refused` receives the server's message about a reference that it did not update.
 pub(super) fn push_options<'a>(access: &'a GitAccess, refused: &'a mut Option<String>) -> PushOptions<'a> {
     let mut callbacks = callbacks(access);

@@ -89,11 +89,6 @@ impl WalkedEntry {
     pub(super) fn of(path: &[u8], entry: &TreeEntry<'_>) -> Self {
         Self { path: path.to_vec(), id: entry.id(), mode: entry.filemode() }
     }
-
-    /// Its path as text; bytes that are not UTF-8 are replaced.
-    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.path)
-    }
 }
 
 /// The repository in which trees are walked, and for whom.

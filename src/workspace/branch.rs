@@ -1,6 +1,7 @@
-//! A branch that other people push to as well: where it diverged from its base, and what was added to it.
+//! A branch that other people push to as well: where it diverged from its base, and what was added to it. How two
+//! trees differ, by path.
 
-use git2::Repository;
+use git2::{Delta, Repository};
 
 use super::mirror::{local_error, oid, sha};
 use super::{Workspace, WorkspaceError};
@@ -8,6 +9,17 @@ use crate::domain::Sha;
 
 /// The most paths that are returned.
 const PATHS_MAX: usize = 200;
+
+/// What became of a path of another tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathChange {
+    /// Only the new tree has it.
+    Added,
+    /// Both have it, with other content or another mode.
+    Modified,
+    /// Only the old tree has it, or it is something else now.
+    Removed,
+}
 
 impl Workspace {
     /// The newest common ancestor of two commits; `None` if they have none.
@@ -72,6 +84,44 @@ impl Workspace {
         })
         .await
     }
+
+    /// The paths in which `tree` differs from `from`, sorted; `None` if there are more than `count_max`, or if one
+    /// is not UTF-8.
+    ///
+    /// # Errors
+    /// A tree cannot be read, or is larger than the bounds.
+    pub async fn path_changes(
+        &self,
+        from: &Sha,
+        tree: &Sha,
+        count_max: usize,
+    ) -> Result<Option<Vec<(String, PathChange)>>, WorkspaceError> {
+        let (from, tree) = (oid(from), oid(tree));
+        self.with_walker(move |walker| {
+            [from, tree].into_iter().try_for_each(|tree| walker.check(tree))?;
+            let local = |error| local_error(walker.git_dir, "comparing two trees", error);
+            let find = |id| walker.repository.find_tree(id).map_err(local);
+            let (from, tree) = (find(from)?, find(tree)?);
+            let diff = walker.repository.diff_tree_to_tree(Some(&from), Some(&tree), None).map_err(local)?;
+            if diff.deltas().len() > count_max {
+                return Ok(None);
+            }
+            let change = |delta: git2::DiffDelta<'_>| {
+                let (file, change) = match delta.status() {
+                    Delta::Added => (delta.new_file(), PathChange::Added),
+                    Delta::Modified => (delta.new_file(), PathChange::Modified),
+                    _ => (delta.old_file(), PathChange::Removed),
+                };
+                Some((std::str::from_utf8(file.path_bytes()?).ok()?.to_owned(), change))
+            };
+            let mut changes: Option<Vec<_>> = diff.deltas().map(change).collect();
+            if let Some(changes) = &mut changes {
+                changes.sort_by(|(one, _), (other, _)| one.cmp(other));
+            }
+            Ok(changes)
+        })
+        .await
+    }
 }
 
 fn paths_between(
@@ -82,7 +132,7 @@ fn paths_between(
     let (one, other) = (repository.find_tree(one)?, repository.find_tree(other)?);
     let diff = repository.diff_tree_to_tree(Some(&one), Some(&other), None)?;
     let path = |delta: git2::DiffDelta<'_>| {
-        let file = if delta.status() == git2::Delta::Deleted { delta.old_file() } else { delta.new_file() };
+        let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
         file.path_bytes().map(|path| String::from_utf8_lossy(path).into_owned())
     };
     let mut paths: Vec<String> = diff.deltas().filter_map(path).take(PATHS_MAX).collect();

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::bounded_walk::{DIRECTORY, SUBMODULE, WalkStep, WalkedEntry, Walker};
 use super::checkout::stream_error;
+use super::file_times::UNCHANGED;
 use super::mirror::{ORIGIN_KEY, TAGS_MAX, local_error, oid};
 use super::{Workspace, WorkspaceError};
 
@@ -281,6 +282,7 @@ fn append_directory(out: &mut tar::Builder<Vec<u8>>, path: &str) -> io::Result<(
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(0o755);
+    header.set_mtime(UNCHANGED);
     header.set_size(0);
     out.append_data(&mut header, path, io::empty())
 }
@@ -290,6 +292,8 @@ fn append_file(out: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> i
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
     header.set_mode(0o644);
+    // A build script that asks git is run again if these files are newer than what it made.
+    header.set_mtime(UNCHANGED);
     header.set_size(content.len() as u64);
     out.append_data(&mut header, format!(".git/{path}"), content)
 }

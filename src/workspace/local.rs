@@ -10,7 +10,7 @@ use url::Url;
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::mirror::{create_atomically, oid, sha};
-use super::tree::{content_in, names_in, repository_files_in};
+use super::tree::{content_in, names_in, repository_files_in, time_of};
 use crate::config::RepositoryFiles;
 use crate::detect::RootListing;
 use crate::domain::Sha;
@@ -23,6 +23,9 @@ pub struct LocalRepository {
     pub git_dir: PathBuf,
     /// HEAD: a branch's name, or a commit's id if it is detached.
     pub head: String,
+    /// The git directory whose clones of submodules count: its own, or that of the repository whose objects it
+    /// shares.
+    pub(super) submodules_of: PathBuf,
 }
 
 impl LocalRepository {
@@ -40,7 +43,8 @@ impl LocalRepository {
             (true, Ok(name)) => name.to_owned(),
             (_, _) => head.peel_to_commit().map_err(failed)?.id().to_string(),
         };
-        Ok(Self { git_dir: repository.path().to_owned(), head })
+        let git_dir = repository.path().to_owned();
+        Ok(Self { submodules_of: git_dir.clone(), git_dir, head })
     }
 
     /// Clones `url` bare into `into`, without credentials. Blocks.
@@ -94,7 +98,8 @@ impl LocalRepository {
             .map_err(failed)?;
         }
         let repository = Repository::open_bare(into).map_err(failed)?;
-        Ok(Self { git_dir: repository.path().to_owned(), head: branch.to_owned() })
+        let (git_dir, head) = (repository.path().to_owned(), branch.to_owned());
+        Ok(Self { git_dir, head, submodules_of: source.to_owned() })
     }
 
     /// The commit that a branch points to; `None` if there is no such branch.
@@ -128,7 +133,8 @@ impl LocalRepository {
         let repository = Repository::open(&self.git_dir).map_err(failed)?;
         let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(failed)?;
         let tree = commit.tree().map_err(failed)?;
-        let head = HeadTree { local: self, repository: &repository, tree: &tree };
+        let committed_at = time_of(&commit);
+        let head = HeadTree { local: self, repository: &repository, tree: &tree, committed_at };
         Ok((sha(commit.id()), read(&head)?))
     }
 
@@ -158,16 +164,18 @@ pub struct HeadTree<'r> {
     local: &'r LocalRepository,
     repository: &'r Repository,
     tree: &'r Tree<'r>,
+    committed_at: Option<jiff::Timestamp>,
 }
 
 impl HeadTree<'_> {
     /// The files that toolchain detection reads.
     pub fn listing(&self) -> Result<RootListing, WorkspaceError> {
-        RootListing::read(
+        let listing = RootListing::read(
             |directory| names_in(self.repository, self.tree, directory),
             |path, bytes_max| content_in(self.repository, self.tree, path, bytes_max),
-        )
-        .map_err(|error| self.local.unreadable(&error))
+        );
+        let listing = listing.map_err(|error| self.local.unreadable(&error))?;
+        Ok(RootListing { committed_at: self.committed_at, ..listing })
     }
 
     /// The configuration.

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use super::WorkspaceError;
 use super::access::fetch_options;
 use super::bounded_walk::{AbandonOnDrop, Abandoned, Walker};
-use crate::domain::{RepositoryId, Sha};
+use super::fetched_submodule::Submodule;
+use crate::domain::{MissingSubmodule, RepositoryId, Sha};
 use crate::github::GitAccess;
 
 /// Where the URL of a repository is kept in the configuration of its mirror.
@@ -22,18 +23,18 @@ pub(super) const TAGS_MAX: usize = 20_000;
 /// All mirrors of this host, in one directory.
 #[derive(Debug, Clone)]
 pub struct Mirrors {
-    root: PathBuf,
-    locks: Arc<FetchLocks>,
+    pub(super) root: PathBuf,
+    pub(super) locks: Arc<FetchLocks>,
 }
 
 /// One lock per repository that is being fetched: fetches of one repository wait for each other.
 #[derive(Debug, Default)]
-struct FetchLocks(Mutex<HashMap<RepositoryId, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct FetchLocks(Mutex<HashMap<RepositoryId, Arc<tokio::sync::Mutex<()>>>>);
 
 impl FetchLocks {
     /// The repository's lock. Drops the locks that nobody uses any more, so that the map does not grow with
     /// every repository ever fetched.
-    fn of(&self, repository: RepositoryId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn of(&self, repository: RepositoryId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.0.lock();
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         locks.entry(repository).or_default().clone()
@@ -63,7 +64,7 @@ impl Mirrors {
                 "file" => share_local_objects(&git_dir, &access, &branch)?,
                 _ => fetch_branch(&git_dir, &access, &branch)?,
             };
-            Ok(Workspace { git_dir, base, base_branch: branch })
+            Ok(Workspace::at(git_dir, base, branch))
         })
         .await?
         .checked()
@@ -89,7 +90,7 @@ impl Mirrors {
             let repository = open_or_create(&git_dir)?;
             let local = |error| local_error(&git_dir, "looking up the base commit", error);
             repository.find_commit(oid(&base)).map_err(local)?;
-            Ok(Workspace { git_dir: git_dir.clone(), base, base_branch })
+            Ok(Workspace::at(git_dir.clone(), base, base_branch))
         })
         .await?
         .checked()
@@ -103,6 +104,8 @@ pub struct Workspace {
     pub(super) git_dir: PathBuf,
     base: Sha,
     base_branch: String,
+    pub(super) submodules: Arc<[Submodule]>,
+    pub(super) missing_submodules: Arc<[MissingSubmodule]>,
 }
 
 /// The author of a commit.
@@ -115,6 +118,10 @@ pub struct Author {
 }
 
 impl Workspace {
+    fn at(git_dir: PathBuf, base: Sha, base_branch: String) -> Self {
+        Self { git_dir, base, base_branch, submodules: Arc::default(), missing_submodules: Arc::default() }
+    }
+
     /// The commit that a job starts from.
     pub fn base(&self) -> &Sha {
         &self.base
@@ -232,7 +239,11 @@ fn fetch_branch(git_dir: &Path, access: &GitAccess, branch: &str) -> Result<Sha,
 /// Finds the base in a repository on this machine. Nothing is copied: our object store reads the other
 /// one (git's `objects/info/alternates`) and writes only its own. `revision` is a branch, or anything else
 /// that git can resolve.
-fn share_local_objects(git_dir: &Path, access: &GitAccess, revision: &str) -> Result<Sha, WorkspaceError> {
+pub(super) fn share_local_objects(
+    git_dir: &Path,
+    access: &GitAccess,
+    revision: &str,
+) -> Result<Sha, WorkspaceError> {
     let failed = |error| remote_error("read", access, &error);
     let source = Repository::open(access.url.to_file_path().unwrap_or_default()).map_err(failed)?;
     let commit = source
@@ -259,7 +270,7 @@ fn share_local_objects(git_dir: &Path, access: &GitAccess, revision: &str) -> Re
     Ok(sha(commit.id()))
 }
 
-fn open_or_create(git_dir: &Path) -> Result<Repository, WorkspaceError> {
+pub(super) fn open_or_create(git_dir: &Path) -> Result<Repository, WorkspaceError> {
     let opened = match Repository::open_bare(git_dir) {
         Err(error) if error.code() == ErrorCode::NotFound => {
             create_atomically(git_dir, |directory| Repository::init_bare(directory).map(drop))
@@ -325,7 +336,7 @@ pub(super) fn sha(id: Oid) -> Sha {
     id.to_string().parse().expect("git prints object ids as hexadecimal digits")
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
 ) -> Result<T, WorkspaceError> {
     match tokio::task::spawn_blocking(work).await {

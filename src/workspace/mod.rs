@@ -11,27 +11,35 @@ mod branch;
 mod changes;
 mod checkout;
 mod conversion;
+mod fetched_submodule;
+mod file_times;
 mod find_files;
 mod git_directory;
+mod gitmodules;
 mod history;
 mod local;
+mod local_submodules;
 mod mirror;
 mod patch;
 mod push;
 mod reduced_tree;
 mod references;
+mod submodules;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use bounded_walk::TreeBound;
+pub use branch::PathChange;
 pub use changes::{CommitInfo, PATCH_BYTES_MAX};
 pub use checkout::{CheckoutGaps, PathSample};
+pub use file_times::ChangedFiles;
 pub use history::HistoryCommit;
 pub use local::{HeadTree, LocalRepository};
 pub use mirror::{Author, Mirrors, Workspace};
 pub use patch::{FileDiff, Patch, PatchStat};
 pub use push::{ApiChanges, ClearedCommit};
+pub use submodules::{DeclaredSubmodule, SUBMODULES_MAX, SubmoduleAllowance};
 pub use tree::{BASE_FILE_BYTES_MAX, Proposal};
 
 /// A git operation failed.

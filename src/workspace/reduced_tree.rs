@@ -13,7 +13,8 @@ const FILES_MAX: usize = 100_000;
 
 impl Workspace {
     /// The tree with those files of `tree` whose path `matches`, with their modes, and with all
-    /// `.gitattributes`; the rest is left out, and so are submodules. It is written to our own object store.
+    /// `.gitattributes`, and those submodules whose path `matches`; the rest is left out. It is written to our own
+    /// object store.
     ///
     /// # Errors
     /// The tree cannot be read or written, or is larger than the bounds.
@@ -29,9 +30,8 @@ impl Workspace {
             walker.walk(tree, |path, entry| {
                 // Attributes decide how the other files are checked out.
                 let is_attributes = entry.name_bytes() == ATTRIBUTES_FILE.as_bytes();
-                if entry.kind() == Some(ObjectType::Blob)
-                    && (is_attributes || matches(&String::from_utf8_lossy(path)))
-                {
+                let is_directory = entry.kind() == Some(ObjectType::Tree);
+                if !is_directory && (is_attributes || matches(&String::from_utf8_lossy(path))) {
                     files.push(WalkedEntry::of(path, entry));
                 }
                 match files.len() > FILES_MAX {

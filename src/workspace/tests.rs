@@ -12,6 +12,7 @@ use crate::github::GitAccess;
 
 mod checkout;
 mod git_directory;
+mod submodules;
 
 /// A repository with a file, an executable, a symlink, and a directory behind a symlink.
 fn origin(at: &Path) -> GitAccess {

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use git2::build::TreeUpdateBuilder;
 use git2::{Blob, FileMode as GitMode, ObjectType, Oid, Repository, Tree};
+use jiff::Timestamp;
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 
 use super::attributes::TreeAttributes;
 use super::checkout::{is_lfs, is_lfs_pointer, stream_error, write_tree};
 use super::conversion::{to_repository, to_work_tree};
+use super::file_times::ChangedFiles;
 use super::mirror::{local_error, oid, sha};
 use super::references::delete_oldest;
 use super::{Workspace, WorkspaceError};
@@ -23,6 +25,9 @@ pub const BASE_FILE_BYTES_MAX: usize = 256 * 1024;
 
 /// How much of a tar stream is buffered for the sandbox.
 const TAR_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Why a submodule's file cannot be changed.
+const IN_SUBMODULE: &str = "it is, or is below, a submodule: its files belong to another repository, and a proposal cannot change them";
 
 /// Where checkpoints are pinned.
 const CHECKPOINTS: &str = "refs/mendwright/checkpoints/";
@@ -101,6 +106,11 @@ pub(super) fn names_in(
     Ok(tree.iter().map(name).collect())
 }
 
+/// When a commit was made.
+pub(super) fn time_of(commit: &git2::Commit<'_>) -> Option<Timestamp> {
+    Timestamp::from_second(commit.time().seconds()).ok()
+}
+
 impl Workspace {
     /// A file of the base commit, truncated to [`BASE_FILE_BYTES_MAX`] bytes; `None` if there is none or it
     /// is not a regular file.
@@ -131,12 +141,14 @@ impl Workspace {
         let base = oid(self.base());
         self.with_repository(move |repository, git_dir| {
             let local = |error| local_error(git_dir, "reading the base", error);
-            let tree = repository.find_commit(base).and_then(|commit| commit.tree()).map_err(local)?;
-            RootListing::read(
+            let commit = repository.find_commit(base).map_err(local)?;
+            let tree = commit.tree().map_err(local)?;
+            let listing = RootListing::read(
                 |directory| names_in(repository, &tree, directory),
                 |path, bytes_max| content_in(repository, &tree, path, bytes_max),
             )
-            .map_err(local)
+            .map_err(local)?;
+            Ok(RootListing { committed_at: time_of(&commit), ..listing })
         })
         .await
     }
@@ -177,18 +189,36 @@ impl Workspace {
     }
 
     /// Streams a tree as a tar archive, as a checkout has it: regular files, executables and symbolic links,
-    /// converted as `.gitattributes` says, and an empty directory for each submodule.
-    /// A failure ends the stream with an error.
+    /// converted as `.gitattributes` says, and the files of each submodule of the base that is there. Of the others
+    /// there is an empty directory. A failure ends the stream with an error.
     pub fn tar(&self, tree: &Sha) -> impl AsyncRead + Send + Unpin + 'static {
+        self.tar_of(tree, None)
+    }
+
+    /// As [`Self::tar`], with times: all files but the changed ones have the same old time.
+    pub fn tar_with_times(
+        &self,
+        tree: &Sha,
+        changed: ChangedFiles,
+    ) -> impl AsyncRead + Send + Unpin + 'static {
+        self.tar_of(tree, Some(changed))
+    }
+
+    fn tar_of(
+        &self,
+        tree: &Sha,
+        changed: Option<ChangedFiles>,
+    ) -> impl AsyncRead + Send + Unpin + 'static + use<> {
         let (reader, writer) = tokio::io::duplex(TAR_BUFFER_BYTES);
         let (workspace, tree) = (self.clone(), oid(tree));
         let (failed, failure) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let bridge = SyncIoBridge::new(writer);
+            let submodules = workspace.submodules.clone();
             let written = workspace
                 .with_walker(move |walker| {
                     let mut out = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, bridge));
-                    write_tree(walker, tree, &mut out)?;
+                    write_tree(walker, tree, &submodules, changed.as_ref(), &mut out)?;
                     let flushed = out.into_inner().and_then(|mut inner| inner.flush());
                     flushed.map_err(|error| stream_error(walker.git_dir, &error))
                 })
@@ -320,7 +350,7 @@ fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<(Oid, i32)>, Work
             (0o040_000, false) => {}
             (0o040_000, true) => return Err(refused("it is a directory")),
             (0o120_000, _) => return Err(refused("it is, or is below, a symbolic link")),
-            (0o160_000, _) => return Err(refused("it is, or is below, a submodule")),
+            (0o160_000, _) => return Err(refused(IN_SUBMODULE)),
             (_, false) => return Err(refused("it is below a file")),
             (mode, true) => return Ok(Some((entry.id(), mode))),
         }

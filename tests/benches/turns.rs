@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{Agent, AgentEnding, Conversation, MeteredModel, TaskInput};
+use mendwright::agent::{Agent, AgentEnding, AgentRole, Conversation, MeteredModel, TaskInput};
 use mendwright::domain::{
     AssistantBlock, BoundedOutput, Budget, DailyCaps, ExitStatus, InstallationId, IssueNumber, IssueSnapshot,
     JobSettings, Price, ProcessOutput, RepositoryId, RepositoryRef, SandboxKind, StopReason, TestReport,
@@ -140,7 +140,7 @@ fn settings() -> JobSettings {
             tool_calls_max: 100_000,
             tokens_max: 1_000_000_000,
             usd_max: 1e6,
-            time_max: Duration::from_secs(3600),
+            ..Budget::default()
         },
         ..JobSettings::of_test_command("true")
     }
@@ -182,6 +182,7 @@ async fn work() {
     let metered_model =
         MeteredModel { model: &model, journal: &journal, budget: &settings.budget, caps: &caps };
     let agent = Agent {
+        role: AgentRole::Fix,
         metered_model,
         output_tokens_max: 16_384,
         context_tokens: 200_000,

@@ -64,6 +64,11 @@ played! {
     prove: "needs prove";
     phpunit: "needs PHPUnit";
     ctest: "needs CMake";
+    go: "needs Go";
+    cargo: "needs cargo";
+    nextest: "needs cargo-nextest";
+    vitest: "needs Vitest";
+    maven: "needs Maven";
 }
 
 /// The same over Docker, for what the tests' image has.

@@ -302,9 +302,9 @@ async fn missing_or_damaged_image_is_an_error_and_leaves_nothing() {
     let all = [missing, corrupted, chart].join("\n").replace(&registry.address.to_string(), "REGISTRY");
     let all = all.replace(&digest_of(&damaged), "ACTUAL").replace(&layer_digest, "EXPECTED");
     insta::assert_snapshot!(all, @"
-    the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:2': REGISTRY has no such image; check the name, the tag and the digest
-    the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': a layer has the digest ACTUAL instead of EXPECTED; the content is not what was published: do not use it, and push it again from a trusted source
-    the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
+    the sandbox cannot be used: the image 'REGISTRY/team/tool:2': REGISTRY has no such image; check the name, the tag and the digest
+    the sandbox cannot be used: the image 'REGISTRY/team/tool:1': a layer has the digest ACTUAL instead of EXPECTED; the content is not what was published: do not use it, and push it again from a trusted source
+    the sandbox cannot be used: the image 'REGISTRY/team/tool:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
     ");
     registry.stop().await;
 }
@@ -361,6 +361,6 @@ async fn anonymous_token_is_requested_but_no_login() {
     let registry = Registry::start_with(&closed).await;
     let error = refused(&directory.path().join("other"), &registry.reference(":1")).await;
     let error = error.replace(&registry.address.to_string(), "REGISTRY");
-    insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'REGISTRY/team/tool:1': REGISTRY requires a login for it; images are pulled without credentials: check the name, use a registry that needs none, or save it to a file and use oci-archive:/FILE.tar");
+    insta::assert_snapshot!(error, @"the sandbox cannot be used: the image 'REGISTRY/team/tool:1': REGISTRY requires a login for it; images are pulled without credentials: check the name, use a registry that needs none, or save it to a file and use oci-archive:/FILE.tar");
     registry.stop().await;
 }

@@ -34,7 +34,7 @@ mod transport;
 mod trees;
 
 /// Much longer than any of these commands takes, much shorter than a person would wait.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Runs a story in a new sandbox, and checks that nothing is left.
 async fn in_sandbox<F: Future<Output = Toolbox>>(

@@ -11,7 +11,7 @@ use mendwright::domain::{
     SandboxKind, Sha, TranscriptEvent,
 };
 use mendwright::sandbox::{
-    CommandSpec, Limits, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox, connect,
+    CommandSpec, Limits, Root, Sandbox, SandboxError, SandboxOptions, SandboxSpec, Toolbox, connect,
 };
 use mendwright::setup::{Environment, SetupFailure, SetupLocks, SetupPolicy};
 use mendwright::testing::SuiteError;
@@ -19,8 +19,12 @@ use mendwright::workspace::{LocalRepository, Mirrors, Workspace};
 
 use crate::backends::root;
 
+mod builds;
 mod keeping;
+mod kept_build_service;
+mod plans;
 mod service;
+mod setup_agent;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -58,6 +62,10 @@ struct Fixture {
     commands: Vec<String>,
     files: Vec<String>,
     limits: Limits,
+    test: &'static str,
+    proof_required: bool,
+    /// In place of the backend's usual root.
+    root: Option<Root>,
 }
 
 impl Fixture {
@@ -73,6 +81,9 @@ impl Fixture {
             commands: commands.iter().map(|command| (*command).to_owned()).collect(),
             files: Vec::new(),
             limits: Limits::default(),
+            test: "cat vendor/id",
+            proof_required: false,
+            root: None,
         };
         fixture.commit(&[("deps.lock.txt", "x"), ("requirements.txt", "one"), ("src/main.py", "base")]);
         fixture
@@ -114,12 +125,14 @@ impl Fixture {
             setup_files: self.files.clone(),
             setup_source: "the story".into(),
             test_timeout: DEADLINE,
-            proof_required: false,
-            ..JobSettings::of_test_command("cat vendor/id")
+            proof_required: self.proof_required,
+            ..JobSettings::of_test_command(self.test)
         };
+        let usual = spec(self.kind, label);
+        let root = self.root.clone().unwrap_or_else(|| usual.root.clone());
         let environment = Environment::of(
             self.sandbox.clone(),
-            SandboxSpec { limits: self.limits, ..spec(self.kind, label) },
+            SandboxSpec { limits: self.limits, root, ..usual },
             workspace,
             settings,
             self.policy.clone(),
@@ -385,8 +398,10 @@ async fn failed_setup_reports_its_refused_requests() {
     the setup command `ASKS` fails: exit code 7.
     HTTP/1.1 403 Forbidden
     it ended
-    It asked for packages.example, which is not allowed: add it to `sandbox.allowed_hosts` in the operator's configuration if it should be.
+    It asked for packages.example, which is not allowed.
     ");
+    let note = failure.operator_note().unwrap();
+    assert_eq!(note.line().unwrap(), r#"allowed_hosts = ["registry.example", "packages.example"]"#);
     let events = job.take_events();
     assert_eq!(reported_setups(&events), [(2, false, false)]);
     let Some(TranscriptEvent::Egress { purpose, report }) = events.first() else { panic!("{events:?}") };

@@ -4,8 +4,8 @@
 use crate::assert_none;
 use crate::sources::{files, root, sources};
 
-/// Directories whose files a page names by their path from the root.
-const NAMED: &[&str] = &["src/", "tests/", "fixtures/", ".ci/", ".config/", ".cargo/"];
+/// Directories whose files a page names by their path from the root, and a file there.
+const NAMED: &[&str] = &["src/", "tests/", "fixtures/", ".ci/", ".config/", ".cargo/", "Cargo.toml"];
 
 const HOW_TO: &str = "src/guide/develop/how-to.md";
 const WHERE: &str = "src/guide/develop/where.md";

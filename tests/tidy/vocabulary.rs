@@ -12,7 +12,7 @@ const GLOSSARY: &str = "src/guide/develop/glossary.md";
 const REPEATED_TYPES_MAX: usize = 64;
 
 /// How often words of the left column are still there. A number may only become smaller.
-const REMAINING: &[(&str, usize)] = &[("said", 12), ("told", 38)];
+const REMAINING: &[(&str, usize)] = &[("said", 12), ("told", 16)];
 
 /// The words of the glossary's left column.
 fn forbidden() -> Vec<String> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Material;
 use super::instructions::{Instructions, format_instructions};
-use crate::agent::metered_model::{CallDenied, Completion};
+use crate::agent::metered_model::{Completion, ModelCallError};
 use crate::agent::{Agent, AgentError, Conversation, prompts};
 use crate::domain::{AssistantBlock, Message, RepoPath, TranscriptEvent, WorkBrief};
 use crate::model::ModelRequest;
@@ -36,7 +36,7 @@ struct Answer {
 
 impl Agent<'_> {
     /// The brief: the recorded one, or a new one. `None` if no brief is to be written, or if none could be.
-    pub(super) async fn ask_for_brief(
+    pub(super) async fn ask_planner(
         &self,
         state: &mut Conversation,
         material: &Material,
@@ -47,8 +47,8 @@ impl Agent<'_> {
             let request = request(material, instructions, state.brief_remarks.last());
             let event = match metered_model.ask(&mut state.spend, &request).await {
                 Ok(paid) => self.read(paid).await?,
-                Err(CallDenied::Store(error)) => return Err(error.into()),
-                Err(error @ (CallDenied::Exhausted(_) | CallDenied::Unusable(_))) => {
+                Err(ModelCallError::Store(error)) => return Err(error.into()),
+                Err(error @ (ModelCallError::Exhausted(_) | ModelCallError::Unusable(_))) => {
                     let text = format!("the work begins without a brief: {error}");
                     self.record(state, &[TranscriptEvent::Note { text }]).await?;
                     return Ok(None);

@@ -10,7 +10,7 @@ use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
 
 use super::sanitise::{Sanitised, sanitise_in_background};
-use super::tools::describe_run;
+use super::test_summary::{Earlier, describe_run};
 use super::{Agent, AgentError, Conversation};
 
 mod answer;
@@ -53,11 +53,15 @@ impl Agent<'_> {
         let body = sanitise_in_background(&issue.body).await;
         let issue = describe_issue(issue, &title, &body) + &describe_comments(comments);
         let gaps = self.workspace.checkout_gaps().await?.describe();
-        let suite = describe_suite(self.settings, baseline) + &describe_gaps(&gaps);
+        let submodules: Vec<String> =
+            self.workspace.submodule_paths().map(|path| format!("`{path}`")).collect();
+        let suite = describe_suite(self.settings, baseline)
+            + &describe_submodules(&submodules)
+            + &describe_gaps(&gaps);
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };
         let mut instructions = self.instructions_for(&[]).await?;
-        let brief = self.ask_for_brief(state, &material, &instructions).await?;
+        let brief = self.ask_planner(state, &material, &instructions).await?;
         if let Some(brief) = &brief {
             instructions = self.instructions_for(&brief.files).await?;
         }
@@ -132,7 +136,7 @@ fn describe_suite(settings: &JobSettings, baseline: &TestRun) -> String {
         "# The test suite\n\n`{}` (from {}). {state}\n\n{}\n",
         settings.test_command,
         settings.test_command_source,
-        describe_run(baseline, None)
+        describe_run(baseline, Earlier::default())
     )
 }
 
@@ -145,6 +149,18 @@ fn describe_gaps(gaps: &[String]) -> String {
     format!(
         "\n# What the sandbox lacks\n\n{list}\nTests that need it fail here, whatever you change. Do not replace it \
          with something of your own. If the issue cannot be shown without it, ask_human.\n"
+    )
+}
+
+/// The paths of other repositories, so that nobody plans a change that would be refused.
+fn describe_submodules(paths: &[String]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n# Submodules\n\nTheir files are here, to read and to build with: {}. They belong to other repositories, \
+         so a change to them is refused.\n",
+        paths.join(", ")
     )
 }
 

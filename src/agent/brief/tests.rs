@@ -99,6 +99,13 @@ fn first_message_has_exactly_these_words() {
 }
 
 #[test]
+fn submodules_are_named() {
+    assert_eq!(describe_submodules(&[]), "");
+    let text = describe_submodules(&["`vendor/lib`".to_owned(), "`themes/x`".to_owned()]);
+    assert!(text.contains("to build with: `vendor/lib`, `themes/x`. They belong to other"), "{text}");
+}
+
+#[test]
 fn prompt_lists_what_the_sandbox_lacks() {
     assert_eq!(describe_gaps(&[]), "");
     insta::assert_snapshot!(describe_gaps(&["the sandbox has only empty directories for the submodules: `lib`".to_owned()]), @r"

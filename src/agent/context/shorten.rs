@@ -3,8 +3,8 @@
 
 use super::compaction::{CompactionInput, cut, write};
 use super::{ContextBudget, Reduction, View, summary};
-use crate::agent::metered_model::{CallDenied, Completion};
-use crate::agent::tools::describe_run;
+use crate::agent::metered_model::{Completion, ModelCallError};
+use crate::agent::test_summary::{Earlier, describe_run};
 use crate::agent::{Agent, AgentError, Conversation};
 use crate::domain::{AssistantBlock, Message, TranscriptEvent};
 
@@ -56,8 +56,8 @@ impl Agent<'_> {
         let request = summary::request(&state.view, usize::try_from(prompt_bytes).unwrap_or(usize::MAX));
         let (paid, fault) = match self.summarizer.ask(&mut state.spend, &request).await {
             Ok(paid) => (Some(paid), None),
-            Err(CallDenied::Store(error)) => return Err(error.into()),
-            Err(error @ (CallDenied::Exhausted(_) | CallDenied::Unusable(_))) => {
+            Err(ModelCallError::Store(error)) => return Err(error.into()),
+            Err(error @ (ModelCallError::Exhausted(_) | ModelCallError::Unusable(_))) => {
                 (None, Some(error.to_string()))
             }
         };
@@ -67,11 +67,12 @@ impl Agent<'_> {
             (Some(_), Some(_)) | (None, _) => fault,
         };
         let diff = self.diff(state).await?;
+        let earlier = Earlier { base: state.baseline.as_ref(), last: None };
         let input = CompactionInput {
             task: &state.task,
             plan: state.plan.as_deref(),
             diff: &diff,
-            last_run: state.last_run.as_ref().map(|run| describe_run(run, None)),
+            last_run: state.last_run.as_ref().map(|run| describe_run(run, earlier)),
             summary: summary.as_deref(),
             last_results: last_results(&state.view),
             turns: state.spend.turns,

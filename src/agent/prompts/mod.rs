@@ -18,6 +18,9 @@ pub const BRIEF: &str = include_str!("brief.md");
 /// The system prompt of the summarizer.
 pub const SUMMARY: &str = include_str!("summary.md");
 
+/// The system prompt of the setup agent.
+pub const SETUP: &str = include_str!("setup.md");
+
 /// The tools, in the order in which the model sees them.
 pub fn tools() -> Arc<[ToolSpec]> {
     Registry::standard().specs()
@@ -34,7 +37,14 @@ pub fn version() -> PromptVersion {
 /// All of it as a model sees it.
 fn as_seen() -> String {
     let tools: String = tools().iter().map(tool_as_seen).collect();
-    format!("# System prompt\n\n{SYSTEM}\n{tools}# For a brief\n\n{BRIEF}\n# For a summary\n\n{SUMMARY}")
+    let of_setup: Vec<ToolSpec> = Registry::for_setup(Vec::new()).specs().to_vec();
+    let standard = self::tools();
+    let of_setup: String =
+        of_setup.iter().filter(|spec| !standard.contains(spec)).map(tool_as_seen).collect();
+    format!(
+        "# System prompt\n\n{SYSTEM}\n{tools}# For a brief\n\n{BRIEF}\n# For a summary\n\n{SUMMARY}\n\
+         # For the setup agent\n\n{SETUP}\n{of_setup}"
+    )
 }
 
 fn tool_as_seen(spec: &ToolSpec) -> String {
@@ -68,6 +78,14 @@ mod tests {
             let text =
                 std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{} is missing", path.display()));
             assert_eq!(text.trim(), spec.description, "{}", spec.name);
+        }
+        let of_setup = Registry::for_setup(Vec::new()).specs();
+        for file in std::fs::read_dir(directory.with_file_name("setup_tools")).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let spec = of_setup.iter().find(|spec| spec.name == name);
+            assert_eq!(spec.map(|spec| spec.description.as_str()), Some(text.trim()), "{name}");
         }
         let files = std::fs::read_dir(directory).unwrap().count();
         assert_eq!(files, specs.len(), "a file under tools/ belongs to no tool");

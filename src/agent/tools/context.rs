@@ -18,8 +18,12 @@ pub struct ToolContext<'a> {
     pub workspace: &'a Workspace,
     /// The job's rules.
     pub settings: &'a JobSettings,
-    /// The last test run, to compare with.
+    /// The suite's run at the base, to compare with.
+    pub baseline: Option<TestRun>,
+    /// The last run of the whole suite, to compare with.
     pub last_run: Option<TestRun>,
+    /// The present plan, in Markdown.
+    pub plan: Option<String>,
     /// The results so far, in full. The present call is the next one.
     pub results: Results,
     /// The changes so far: the proposal.
@@ -47,6 +51,17 @@ impl ToolContext<'_> {
         }
     }
 
+    /// Refuses a path in a submodule before anything is changed there: a proposal could not hold it.
+    pub(super) async fn refuse_in_submodule(&self, path: &RepoPath) -> Result<(), CallError> {
+        match self.workspace.submodule_of(path).await.map_err(object_store_error)? {
+            None => Ok(()),
+            Some(submodule) => Err(CallError::RespondToModel(format!(
+                "{path} is in the submodule {submodule}. Its files belong to another repository, and a proposal \
+                 cannot change them. They can be read; solve the issue without changing them, or ask_human."
+            ))),
+        }
+    }
+
     async fn content_at_base(&self, path: &RepoPath) -> Result<Option<KnownFile>, CallError> {
         let tree = self.workspace.base_tree().await.map_err(object_store_error)?;
         let content = self.workspace.content(&tree, path).await.map_err(object_store_error)?;
@@ -56,6 +71,7 @@ impl ToolContext<'_> {
     /// Restores a file before an edit, a move or a deletion: if a command has changed it, the content of the
     /// base and the tools is written back. `None`: there is no such file.
     pub(super) async fn restore(&self, path: &RepoPath) -> Result<Option<KnownFile>, CallError> {
+        self.refuse_in_submodule(path).await?;
         let Some(file) = self.proposed(path).await? else {
             return match self.content_in_sandbox(path).await? {
                 None => Ok(None),

@@ -17,7 +17,7 @@ pub(super) struct EditFileTool;
 struct Arguments {
     /// Path relative to the repository's root. The file must exist.
     path: String,
-    /// The replacements, applied in order; if one does not fit, none is applied.
+    /// Insertions are made first, then the replacements in order; if one does not fit, none is made.
     edits: Vec<Replacement>,
 }
 
@@ -26,8 +26,10 @@ struct Arguments {
 #[schemars(inline)]
 struct Replacement {
     /// The present text, exactly as in the file, without line numbers. It must occur exactly once.
-    old: String,
-    /// The text that takes its place.
+    old: Option<String>,
+    /// Instead of `old`: the line after which `new` is inserted, as the file is now. 0: at its beginning.
+    after_line: Option<u64>,
+    /// The new text.
     new: String,
 }
 
@@ -41,7 +43,12 @@ impl Tool for EditFileTool {
         let arguments: Arguments = parse_arguments(arguments)?;
         let path = repo_path(&arguments.path)?;
         let mode = context.restore(&path).await?.map_or(FileMode::Regular, |file| file.mode);
-        let edits = arguments.edits.into_iter().map(|edit| Edit { old: edit.old, new: edit.new }).collect();
+        let edit = |edit: Replacement| Edit {
+            old: edit.old.unwrap_or_default(),
+            new: edit.new,
+            after_line: edit.after_line,
+        };
+        let edits = arguments.edits.into_iter().map(edit).collect();
         let edited = context.toolbox.edit_file(&EditFile { path: path.to_string(), edits }).await?;
         let text = format!(
             "{path} now reads:\n{}{}",

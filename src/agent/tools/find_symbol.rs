@@ -8,9 +8,11 @@ use serde_json::Value;
 use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::CallError;
-use crate::sandbox::protocol::{FindSymbol, SymbolLocation, SymbolLocations};
+use crate::sandbox::protocol::{DefinitionText, FindSymbol, SymbolLocation, SymbolLocations};
 
 const PLACES_MAX: u32 = 60;
+/// Lines of definitions that are shown, all together.
+const BODY_LINES_MAX: u32 = 300;
 
 pub(super) struct FindSymbolTool;
 
@@ -19,6 +21,8 @@ pub(super) struct FindSymbolTool;
 struct Arguments {
     /// The name of a function, type, method, constant or the like; `Type.method` narrows it down.
     name: String,
+    /// Show all of each definition with line numbers, instead of where the name is used. Default false.
+    body: Option<bool>,
 }
 
 #[async_trait]
@@ -29,8 +33,16 @@ impl Tool for FindSymbolTool {
 
     async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
         let arguments: Arguments = parse_arguments(arguments)?;
-        let request = FindSymbol { name: arguments.name.clone(), places_max: PLACES_MAX };
-        let found = context.toolbox.find_symbol(&request).await?;
+        let with_body = arguments.body.unwrap_or(false);
+        let request = FindSymbol {
+            name: arguments.name.clone(),
+            places_max: PLACES_MAX,
+            body_lines_max: if with_body { BODY_LINES_MAX } else { 0 },
+        };
+        let mut found = context.toolbox.find_symbol(&request).await?;
+        if with_body && !found.definitions.is_empty() {
+            found.references.clear();
+        }
         Ok(ToolAnswer::Text(rendered(&arguments.name, &found)))
     }
 }
@@ -49,7 +61,21 @@ fn rendered(name: &str, found: &SymbolLocations) -> String {
     for place in &found.definitions {
         let within =
             place.container.as_deref().map_or_else(String::new, |container| format!(" in {container}"));
-        text.push_str(&format!("{}:{} ({}{within}): {}\n", place.path, place.line, place.kind, place.text));
+        let Some(DefinitionText { first_line, lines, left_out }) = &place.body else {
+            text.push_str(&format!(
+                "{}:{} ({}{within}): {}\n",
+                place.path, place.line, place.kind, place.text
+            ));
+            continue;
+        };
+        text.push_str(&format!("{}:{} ({}{within}):\n", place.path, place.line, place.kind));
+        for (number, line) in (*first_line..).zip(lines) {
+            text.push_str(&format!("{number:>6}\t{line}\n"));
+        }
+        if *left_out > 0 {
+            let next = *first_line as usize + lines.len();
+            text.push_str(&format!("… ({left_out} more lines; go on with read_file at first_line {next})\n"));
+        }
     }
     if !found.references.is_empty() {
         text.push_str("used in:\n");
@@ -77,7 +103,23 @@ mod tests {
             kind: kind.into(),
             container: container.map(str::to_owned),
             text: text.into(),
+            body: None,
         }
+    }
+
+    #[test]
+    fn whole_definition_is_shown_with_line_numbers() {
+        let lines = vec!["def pay(self):".to_owned(), "    return 1".to_owned()];
+        let mut definition = place("a.py", 3, "method", Some("Cart"), "def pay(self):");
+        definition.body = Some(DefinitionText { first_line: 3, lines, left_out: 7 });
+        let found = SymbolLocations {
+            names: vec!["pay".into()],
+            definitions: vec![definition],
+            ..SymbolLocations::default()
+        };
+        let expected = "a.py:3 (method in Cart):\n     3\tdef pay(self):\n     4\t    return 1\n\
+                        … (7 more lines; go on with read_file at first_line 5)\n";
+        assert_eq!(rendered("pay", &found), expected);
     }
 
     #[test]

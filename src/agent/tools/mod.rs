@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::Instrument;
 
-use crate::domain::{CommandPattern, FailedTest, JobSettings, RepoPath, ToolArguments, ToolCall, ToolSpec};
+use crate::domain::{CommandPattern, JobSettings, RepoPath, SetupRecipe, ToolArguments, ToolCall, ToolSpec};
 use crate::sandbox::CallError;
+use crate::testing::Selectable;
 
 mod ask_human;
 mod context;
@@ -18,12 +19,15 @@ mod delete_file;
 mod edit_file;
 mod find_symbol;
 mod finish;
+mod give_up;
 mod list_files;
 mod move_file;
+mod propose_setup;
 mod read_file;
 mod read_result;
 mod repo_map;
 mod run_command;
+mod run_shell;
 mod run_tests;
 mod search;
 mod show_diff;
@@ -32,7 +36,6 @@ mod update_plan;
 mod write_file;
 
 pub use context::{ToolContext, changes_of};
-pub use run_tests::describe_run;
 
 /// A tool the model may call.
 #[async_trait]
@@ -61,6 +64,11 @@ pub enum ToolAnswer {
         /// Its summary for the reviewer.
         summary: String,
     },
+    /// The setup agent proposes how to set the repository up.
+    ProposeSetup {
+        /// Its commands.
+        recipe: SetupRecipe,
+    },
     /// The model asks a person.
     AskHuman {
         /// Its question.
@@ -76,9 +84,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The tools of a job. They stay the same until the job ends.
-    pub fn of(settings: &JobSettings) -> Self {
-        let mut tools = all(settings.commands.clone());
+    /// The tools of a job. They stay the same until the job ends. `selectable`: what its suite can run a part of.
+    pub fn of(settings: &JobSettings, selectable: Selectable) -> Self {
+        let mut tools = all(settings.commands.clone(), selectable);
         if settings.commands.is_empty() {
             tools.retain(|tool| tool.spec().name != run_command::NAME);
         }
@@ -87,7 +95,20 @@ impl Registry {
 
     /// Every tool that a job may have, without a repository's own commands.
     pub fn standard() -> Self {
-        Self::new(all(Vec::new()))
+        Self::new(all(Vec::new(), Selectable { path: true, name: true }))
+    }
+
+    /// The tools of the setup agent. `variables` are those of setup commands.
+    pub fn for_setup(variables: Vec<(String, String)>) -> Self {
+        Self::new(vec![
+            Box::new(read_file::ReadFileTool),
+            Box::new(list_files::ListFilesTool),
+            Box::new(search::SearchTool),
+            Box::new(run_shell::RunShellTool { variables }),
+            Box::new(read_result::ReadResultTool),
+            Box::new(propose_setup::ProposeSetupTool),
+            Box::new(give_up::GiveUpTool),
+        ])
     }
 
     fn new(tools: Vec<Box<dyn Tool>>) -> Self {
@@ -131,7 +152,7 @@ impl Registry {
 }
 
 /// In the order in which the model sees them.
-fn all(commands: Vec<CommandPattern>) -> Vec<Box<dyn Tool>> {
+fn all(commands: Vec<CommandPattern>, selectable: Selectable) -> Vec<Box<dyn Tool>> {
     vec![
         Box::new(read_file::ReadFileTool),
         Box::new(list_files::ListFilesTool),
@@ -143,7 +164,7 @@ fn all(commands: Vec<CommandPattern>) -> Vec<Box<dyn Tool>> {
         Box::new(delete_file::DeleteFileTool),
         Box::new(move_file::MoveFileTool),
         Box::new(show_diff::ShowDiffTool),
-        Box::new(run_tests::RunTestsTool),
+        Box::new(run_tests::RunTestsTool { selectable }),
         Box::new(run_command::RunCommandTool { allowed: commands }),
         Box::new(read_result::ReadResultTool),
         Box::new(update_plan::UpdatePlanTool),
@@ -161,7 +182,30 @@ fn spec_of<Arguments: JsonSchema>(name: &str, description: &str) -> ToolSpec {
         object.remove("title");
         object.remove("description");
     }
+    shorten(&mut schema);
     ToolSpec { name: name.to_owned(), description: description.trim().to_owned(), input_schema: schema }
+}
+
+/// Leaves out of a schema what tells a model nothing: every turn pays for it. A field that is not required may be left
+/// out, so `null` need not be offered.
+fn shorten(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            for noise in ["format", "minimum", "default"] {
+                object.retain(|key, value| key != noise || value.is_object());
+            }
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            object.values_mut().for_each(shorten);
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Parses the arguments. A mismatch is answered to the model with its reason.
@@ -179,26 +223,29 @@ fn repo_path(path: &str) -> Result<RepoPath, CallError> {
         .map_err(|error| CallError::RespondToModel(format!("{error}.")))
 }
 
-fn names(tests: &[FailedTest]) -> String {
-    const NAMED_MAX: usize = 30;
-    let mut lines: String = tests.iter().take(NAMED_MAX).map(|test| format!("- {}\n", test.0)).collect();
-    if tests.len() > NAMED_MAX {
-        lines.push_str(&format!("- and {} more\n", tests.len() - NAMED_MAX));
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ToolEffect;
 
     #[test]
     fn every_tool_has_a_name_all_providers_take_and_an_object_schema_without_references() {
-        for spec in Registry::standard().specs().iter() {
+        let (standard, setup) = (Registry::standard().specs(), Registry::for_setup(Vec::new()).specs());
+        for spec in standard.iter().chain(setup.iter()) {
             assert!(spec.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", spec.name);
             assert_eq!(spec.input_schema["type"], "object", "{}", spec.name);
             assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);
             assert!(spec.description.len() > 40, "{}", spec.name);
+        }
+    }
+
+    /// Otherwise the loop detector would take a tool that changes files for one that reads.
+    #[test]
+    fn loop_detector_knows_what_every_tool_does() {
+        let (standard, setup) = (Registry::standard().specs(), Registry::for_setup(Vec::new()).specs());
+        for spec in standard.iter().chain(setup.iter()) {
+            let effect = ToolEffect::of(&spec.name);
+            assert!(effect.is_some(), "{} has no row in domain/transcript/tool_effect.rs", spec.name);
         }
     }
 }

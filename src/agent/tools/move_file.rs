@@ -30,6 +30,7 @@ impl Tool for MoveFileTool {
     async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
         let arguments: Arguments = parse_arguments(arguments)?;
         let (from, to) = (repo_path(&arguments.from)?, repo_path(&arguments.to)?);
+        context.refuse_in_submodule(&to).await?;
         let is_there = context.proposed(&to).await?.is_some();
         if is_there || context.content_in_sandbox(&to).await?.is_some() {
             let what = if is_there { "delete_file it first, if it is to go" } else { "a command made it" };

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::test_summary::readable;
 use super::{Tool, ToolAnswer, ToolContext, parse_arguments, spec_of};
 use crate::domain::{CommandPattern, ProcessOutput, RepoPath, ToolSpec};
 use crate::sandbox::{CallError, CommandSpec};
@@ -47,13 +48,7 @@ impl Tool for RunCommandTool {
                 "`argv` is empty; name a program and its arguments.".to_owned(),
             ));
         }
-        let bytes: usize = argv.iter().map(String::len).sum();
-        if argv.len() > ARGUMENTS_MAX || bytes > ARGUMENTS_BYTES_MAX || argv.iter().any(|a| a.contains('\0'))
-        {
-            return Err(CallError::RespondToModel(format!(
-                "A command has at most {ARGUMENTS_MAX} arguments and {ARGUMENTS_BYTES_MAX} bytes, and no NUL."
-            )));
-        }
+        refuse_oversized(&argv)?;
         if !self.allowed.iter().any(|pattern| pattern.allows(&argv)) {
             return Err(CallError::RespondToModel(format!(
                 "{argv:?} is not allowed, and was not run. Allowed are, with `*` for one argument and `**` for any \
@@ -69,7 +64,18 @@ impl Tool for RunCommandTool {
         };
         let result = context.toolbox.run(&spec).await?;
         let changed = context.externally_modified().await?;
-        Ok(ToolAnswer::Text(describe(&argv, &result, &changed)))
+        Ok(ToolAnswer::Text(describe(&argv.join(" "), &result, &changed)))
+    }
+}
+
+/// Refuses arguments that no process can be given.
+pub(super) fn refuse_oversized(argv: &[String]) -> Result<(), CallError> {
+    let bytes: usize = argv.iter().map(String::len).sum();
+    match argv.len() > ARGUMENTS_MAX || bytes > ARGUMENTS_BYTES_MAX || argv.iter().any(|a| a.contains('\0')) {
+        true => Err(CallError::RespondToModel(format!(
+            "A command has at most {ARGUMENTS_MAX} arguments and {ARGUMENTS_BYTES_MAX} bytes, and no NUL."
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -77,9 +83,10 @@ fn listed(allowed: &[CommandPattern]) -> String {
     allowed.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn describe(argv: &[String], result: &ProcessOutput, changed: &[RepoPath]) -> String {
+/// How a command ended, and what it printed.
+pub(super) fn describe(command: &str, result: &ProcessOutput, changed: &[RepoPath]) -> String {
     let seconds = result.duration.as_secs_f64();
-    let mut text = format!("`{}`: {} after {seconds:.1} s.\n", argv.join(" "), result.ending.describe());
+    let mut text = format!("`{command}`: {} after {seconds:.1} s.\n", result.ending.describe());
     if let Some(advice) = result.ending.advice() {
         text.push_str(&format!("It was cut off, so it says nothing of what it checks. {advice}\n"));
     }
@@ -99,7 +106,7 @@ fn describe(argv: &[String], result: &ProcessOutput, changed: &[RepoPath]) -> St
         let omitted = result.output.omitted_bytes;
         text.push_str(&format!("{omitted} bytes of its output, in the middle, were not kept.\n"));
     }
-    let output = result.output.to_text();
+    let output = readable(&result.output.to_text(), false);
     match output.trim().is_empty() {
         true => text.push_str("It printed nothing."),
         false => text.push_str(&format!("Output:\n{output}")),
@@ -120,9 +127,9 @@ mod tests {
 
     #[test]
     fn command_result_names_exit_status_and_changed_files() {
-        let argv = ["cargo", "fmt"].map(str::to_owned);
         let cut = BoundedOutput { head: "a\n".into(), omitted_bytes: 70, tail: "z\n".into() };
-        let text = describe(&argv, &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
+        let text =
+            describe("cargo fmt", &result(ExitStatus::TimedOut, cut), &["src/lib.rs".parse().unwrap()]);
         insta::assert_snapshot!(text, @r"
         `cargo fmt`: timed out after 1.5 s.
         It was cut off, so it says nothing of what it checks. Find out what hangs or is slow. If it needs longer, raise the repository's `timeout_minutes:`.
@@ -134,8 +141,12 @@ mod tests {
         [… 70 bytes left out …]
         z
         ");
+        let coloured =
+            BoundedOutput { head: "\u{1b}[31mwrong\u{1b}[0m\n".into(), ..BoundedOutput::default() };
+        let text = describe("cargo fmt", &result(ExitStatus::Exited { code: 1 }, coloured), &[]);
+        assert!(text.ends_with("Output:\nwrong\n"), "{text}");
         let silent = result(ExitStatus::Exited { code: 0 }, BoundedOutput::default());
-        insta::assert_snapshot!(describe(&argv, &silent, &[]), @r"
+        insta::assert_snapshot!(describe("cargo fmt", &silent, &[]), @r"
         `cargo fmt`: exit code 0 after 1.5 s.
         It printed nothing.
         ");

@@ -58,12 +58,16 @@ fn rendered(hits: &SearchHits) -> String {
     let mut text = String::new();
     let mut previous: Option<(&str, u64)> = None;
     for line in &hits.lines {
-        let follows = previous.is_some_and(|(path, number)| path == line.path && number + 1 == line.line);
-        if previous.is_some() && !follows && hits.lines.iter().any(|line| !line.is_match) {
-            text.push_str("--\n");
+        match previous {
+            Some((path, number)) if path == line.path => {
+                if number + 1 != line.line && hits.lines.iter().any(|line| !line.is_match) {
+                    text.push_str("--\n");
+                }
+            }
+            _ => text.push_str(&format!("{}\n", line.path)),
         }
         let mark = if line.is_match { ':' } else { '-' };
-        text.push_str(&format!("{}{mark}{}{mark}{}\n", line.path, line.line, line.text));
+        text.push_str(&format!("{}{mark}{}\n", line.line, line.text));
         previous = Some((&line.path, line.line));
     }
     if hits.more {
@@ -78,7 +82,7 @@ mod tests {
     use crate::sandbox::protocol::SearchLine;
 
     #[test]
-    fn matches_and_context_read_as_grep_prints_them() {
+    fn matches_are_grouped_by_file() {
         let line = |path: &str, line, text: &str, is_match| SearchLine {
             path: path.into(),
             line,
@@ -88,14 +92,18 @@ mod tests {
         let lines = vec![
             line("a.py", 3, "def f():", false),
             line("a.py", 4, "    return 1", true),
+            line("a.py", 7, "return 1", true),
             line("b.py", 9, "return 1", true),
         ];
         let hits = SearchHits { lines, matches: 2, more: true, files_searched: 5 };
         insta::assert_snapshot!(rendered(&hits), @r"
-        a.py-3-def f():
-        a.py:4:    return 1
+        a.py
+        3-def f():
+        4:    return 1
         --
-        b.py:9:return 1
+        7:return 1
+        b.py
+        9:return 1
         … stopped after 2 matches; narrow the search.
         ");
     }

@@ -30,6 +30,7 @@ impl Tool for WriteFileTool {
     async fn call(&self, arguments: Value, context: &mut ToolContext<'_>) -> Result<ToolAnswer, CallError> {
         let arguments: Arguments = parse_arguments(arguments)?;
         let path = repo_path(&arguments.path)?;
+        context.refuse_in_submodule(&path).await?;
         let before = context.proposed(&path).await?;
         let (mode, note) = match (&before, arguments.content.starts_with("#!")) {
             (Some(file), _) => (file.mode, ""),

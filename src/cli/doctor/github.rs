@@ -51,7 +51,7 @@ pub(super) async fn check(sections: &SectionResults, report: &mut Report) {
     let settings = settings_page(config, &facts);
     app_permissions(&facts, &settings, report);
     app_events(&facts, &settings, report);
-    let public_url = sections.public_url.as_ref().ok().and_then(Option::as_ref);
+    let public_url = sections.public_url.as_ref();
     webhook(&client, public_url, &settings, report).await;
     deliveries(&client, &settings, report).await;
     installations(&client, config, &facts, report).await;

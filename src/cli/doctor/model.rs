@@ -37,7 +37,7 @@ pub(super) async fn check(config: &ModelConfig, really_call: bool, report: &mut 
     if really_call {
         report.add(call(config).await);
     }
-    let names = [Some(name), config.brief_name.as_ref()].into_iter().flatten();
+    let names = [Some(name), config.planner_name.as_ref()].into_iter().flatten();
     for name in names {
         report.add(match config.stated_price(name).or_else(|| known_price(name)) {
             Some(price) => {

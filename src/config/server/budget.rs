@@ -22,11 +22,22 @@ pub(super) const BUDGET: ConfigSection = ConfigSection {
                           price.",
         },
         ConfigKey {
+            name: "budget.setup_usd",
+            value: ValueType::Decimal { min: 0.0, max: 10_000.0 },
+            default: DefaultValue::Value("1.0"),
+            example: "1.0",
+            description: "US dollars of `budget.usd` that the setup agent may spend where no way that is found in \
+                          a repository's files reaches passing tests. 0 turns the setup agent off. It runs \
+                          only where `sandbox.allowed_hosts` names a host. If the model has no known price, \
+                          its turns, tokens and minutes are limited all the same.",
+        },
+        ConfigKey {
             name: "budget.turns",
             value: ValueType::Integer { min: 1, max: 10_000 },
             default: DefaultValue::Value("60"),
             example: "60",
-            description: "Model calls of one job.",
+            description: "Most model calls of one job. One call, with its retries, may take 15 minutes; then it \
+                          fails, and counts as what it can have cost at most.",
         },
         ConfigKey {
             name: "budget.tool_calls",
@@ -47,7 +58,7 @@ pub(super) const BUDGET: ConfigSection = ConfigSection {
             value: ValueType::Integer { min: 1, max: 1_440 },
             default: DefaultValue::Value("45"),
             example: "45",
-            description: "Minutes that the agent of one job may work.",
+            description: "Most minutes that the agent of one job may work.",
         },
         ConfigKey {
             name: "budget.repository_usd_per_day",
@@ -90,30 +101,37 @@ pub(super) const BUDGET: ConfigSection = ConfigSection {
     ],
 };
 
-pub(super) fn budget(raw: &RawConfig) -> Result<Budget, ConfigError> {
+/// What jobs may spend.
+#[derive(Debug, Clone)]
+pub struct BudgetConfig {
+    /// One job.
+    pub job: Budget,
+    /// All jobs together, in a day.
+    pub daily_caps: DailyCaps,
+    /// Whether a model without a price is refused.
+    pub require_price: bool,
+}
+
+pub(super) fn budget(raw: &RawConfig) -> Result<BudgetConfig, ConfigError> {
     let minutes: u64 = raw.integer("budget.minutes")?;
-    Ok(Budget {
-        turns_max: raw.integer("budget.turns")?,
-        tool_calls_max: raw.integer("budget.tool_calls")?,
-        tokens_max: raw.integer("budget.tokens")?,
-        usd_max: raw.setting("budget.usd")?.decimal()?,
-        time_max: Duration::from_secs(minutes * 60),
-    })
-}
-
-pub(super) fn daily_caps(raw: &RawConfig) -> Result<DailyCaps, ConfigError> {
-    Ok(DailyCaps {
-        repository: DailyCap {
-            usd: raw.decimal("budget.repository_usd_per_day")?,
-            tokens: raw.optional_integer("budget.repository_tokens_per_day")?,
+    Ok(BudgetConfig {
+        job: Budget {
+            turns_max: raw.integer("budget.turns")?,
+            tool_calls_max: raw.integer("budget.tool_calls")?,
+            tokens_max: raw.integer("budget.tokens")?,
+            usd_max: raw.setting("budget.usd")?.decimal()?,
+            time_max: Duration::from_secs(minutes * 60),
         },
-        installation: DailyCap {
-            usd: raw.decimal("budget.installation_usd_per_day")?,
-            tokens: raw.optional_integer("budget.installation_tokens_per_day")?,
+        daily_caps: DailyCaps {
+            repository: DailyCap {
+                usd: raw.decimal("budget.repository_usd_per_day")?,
+                tokens: raw.optional_integer("budget.repository_tokens_per_day")?,
+            },
+            installation: DailyCap {
+                usd: raw.decimal("budget.installation_usd_per_day")?,
+                tokens: raw.optional_integer("budget.installation_tokens_per_day")?,
+            },
         },
+        require_price: raw.flag("budget.require_price")?,
     })
-}
-
-pub(super) fn require_price(raw: &RawConfig) -> Result<bool, ConfigError> {
-    raw.flag("budget.require_price")
 }

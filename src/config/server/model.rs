@@ -173,7 +173,7 @@ pub struct ModelConfig {
     pub name: String,
     /// The cheaper model that writes the brief and summarises long conversations; `None`: there is no
     /// brief, and the model that works summarises.
-    pub brief_name: Option<String>,
+    pub planner_name: Option<String>,
     /// The context window of `name`, in tokens, if the operator states it.
     pub context_tokens: Option<u64>,
     /// The longest answer, in tokens.
@@ -225,7 +225,11 @@ pub(super) fn model(
         url,
         api_key,
         name: model_name(raw.require("model.name", NAME_REMEDY)?)?,
-        brief_name: raw.get("model.brief_name").map(model_name).transpose()?.filter(|name| name != NO_BRIEF),
+        planner_name: raw
+            .get("model.brief_name")
+            .map(model_name)
+            .transpose()?
+            .filter(|name| name != NO_BRIEF),
         context_tokens: raw.optional_integer("model.context_tokens")?,
         output_tokens_max: raw.integer("model.output_tokens_max")?,
         price: price(raw)?,

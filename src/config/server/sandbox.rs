@@ -180,7 +180,7 @@ pub(super) const SANDBOX: ConfigSection = ConfigSection {
 };
 
 /// What jobs run in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SandboxConfig {
     /// The backend.
     pub kind: SandboxKind,
@@ -216,7 +216,7 @@ pub enum Toolchains {
 }
 
 /// What setup commands may do, and how much of their results is cached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SetupConfig {
     /// Hosts that setup commands may reach; empty: no network.
     pub allowed_hosts: Vec<AllowedHost>,
@@ -226,6 +226,8 @@ pub struct SetupConfig {
     pub images: Vec<String>,
     /// Bytes that one setup may transfer, both ways together.
     pub egress_bytes_max: u64,
+    /// US dollars that the setup agent may spend in a job; 0: there is none.
+    pub agent_usd: f64,
     /// Whether the agent may run commands that a repository allows.
     pub commands: bool,
     /// Whether a proposal that changes lock files gets a setup of its own with that network.
@@ -315,6 +317,7 @@ fn setup(raw: &RawConfig) -> Result<SetupConfig, ConfigError> {
         allowed_hosts: entries(raw, "sandbox.allowed_hosts", allowed_host)?,
         variables: entries(raw, "sandbox.setup_variables", variable)?,
         images: entries(raw, "sandbox.images", checked_glob)?,
+        agent_usd: raw.setting("budget.setup_usd")?.decimal()?,
         commands: raw.flag("sandbox.commands")?,
         egress_bytes_max: raw.integer::<u64>("sandbox.egress_mb")? << 20,
         network_for_proposals: raw.flag("sandbox.network_for_proposals")?,

@@ -1,9 +1,8 @@
-//! The sections `[server]`, `[store]` and `[log]`: where the service listens, keeps its data and logs.
+//! The sections `[server]` and `[log]`: where the service listens, keeps its data and logs.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::error::ConfigError;
@@ -50,31 +49,6 @@ pub(super) const SERVER: ConfigSection = ConfigSection {
     ],
 };
 
-pub(super) const STORE: ConfigSection = ConfigSection {
-    name: "store",
-    description: "The database.",
-    keys: &[
-        ConfigKey {
-            name: "store.path",
-            value: ValueType::Path,
-            default: DefaultValue::Unset("`mendwright.sqlite` in `server.data_dir`"),
-            example: "\"/var/lib/mendwright/mendwright.sqlite\"",
-            description: "The SQLite file. It must be on a local disk.",
-        },
-        ConfigKey {
-            name: "store.keep_days",
-            value: ValueType::Integer { min: KEEP_DAYS_MIN, max: 3650 },
-            default: DefaultValue::Value("30"),
-            example: "30",
-            description: "How many days recorded deliveries and answered commands stay in the store; at most \
-                          100,000 of each. Jobs, their transcripts and their costs always stay.",
-        },
-    ],
-};
-
-/// As long as a payload counts once.
-const KEEP_DAYS_MIN: u64 = 7;
-
 pub(super) const LOG: ConfigSection = ConfigSection {
     name: "log",
     description: "What the service logs to standard error, and how.",
@@ -100,6 +74,19 @@ pub(super) const LOG: ConfigSection = ConfigSection {
     ],
 };
 
+/// Where the service listens and keeps its data.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How GitHub and people reach it; `None`: not from outside.
+    pub public_url: Option<Url>,
+    /// Where mirrors, the store and transcripts are.
+    pub data_dir: PathBuf,
+    /// Jobs at the same time.
+    pub workers: usize,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -109,8 +96,13 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-pub(super) fn listen(raw: &RawConfig) -> Result<SocketAddr, ConfigError> {
-    raw.setting("server.listen")?.socket_address()
+pub(super) fn server(raw: &RawConfig) -> Result<ServiceConfig, ConfigError> {
+    Ok(ServiceConfig {
+        data_dir: data_dir(raw)?,
+        listen: raw.setting("server.listen")?.socket_address()?,
+        public_url: public_url(raw)?,
+        workers: raw.integer("server.workers")?,
+    })
 }
 
 pub(super) fn public_url(raw: &RawConfig) -> Result<Option<Url>, ConfigError> {
@@ -119,19 +111,6 @@ pub(super) fn public_url(raw: &RawConfig) -> Result<Option<Url>, ConfigError> {
 
 pub(super) fn data_dir(raw: &RawConfig) -> Result<PathBuf, ConfigError> {
     Ok(raw.resolve(raw.setting("server.data_dir")?.text()?))
-}
-
-pub(super) fn workers(raw: &RawConfig) -> Result<usize, ConfigError> {
-    raw.integer("server.workers")
-}
-
-pub(super) fn store_path(raw: &RawConfig, data_dir: &Path) -> Result<PathBuf, ConfigError> {
-    Ok(raw.path("store.path")?.unwrap_or_else(|| data_dir.join("mendwright.sqlite")))
-}
-
-pub(super) fn store_keep(raw: &RawConfig) -> Result<SignedDuration, ConfigError> {
-    let days: u32 = raw.integer("store.keep_days")?;
-    Ok(SignedDuration::from_hours(i64::from(days) * 24))
 }
 
 pub(super) fn log(raw: &RawConfig) -> Result<LogConfig, ConfigError> {

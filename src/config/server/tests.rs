@@ -7,7 +7,8 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::domain::{
-    AllowedHost, DailyCap, EngineConfig, Guarantee, LongPromptPrice, ModelProvider, Price, SandboxKind,
+    AllowedHost, Budget, DailyCap, DailyCaps, EngineConfig, Guarantee, LongPromptPrice, ModelProvider, Price,
+    SandboxKind,
 };
 use crate::telemetry::LogFormat;
 
@@ -111,6 +112,7 @@ fn setup_settings_are_read_and_checked() {
         ],
         images: vec!["registry.example.org/ci/*".to_owned()],
         egress_bytes_max: 7 << 20,
+        agent_usd: 1.0,
         commands: false,
         network_for_proposals: true,
         kept_bytes_max: 3 << 30,
@@ -153,7 +155,7 @@ fn setup_settings_are_read_and_checked() {
 fn smallest_file_gets_the_defaults() {
     let directory = ConfigDirectory::new();
     let config = directory.load(WHOLE).unwrap();
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.github.api_url.as_str(), "https://api.github.com/");
     assert_eq!(config.github.web_url.as_str(), "https://github.com/");
     let app = config.github.app.as_ref().unwrap();
@@ -164,10 +166,11 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(config.model.api_key.as_ref().unwrap().expose_secret(), "sk-ant-1");
     assert_eq!(config.sandbox.toolchains, Toolchains::Detect);
     assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.required.len()), (None, 0));
-    assert_eq!(config.budget, Budget::default());
-    assert_eq!(config.data_dir, directory.0.path().join("mendwright-data"));
-    assert_eq!(config.store_path, config.data_dir.join("mendwright.sqlite"));
-    assert_eq!(config.workers, 1);
+    assert_eq!(config.budget.job, Budget::default());
+    let data_dir = directory.0.path().join("mendwright-data");
+    assert_eq!(config.server.data_dir, data_dir);
+    assert_eq!(config.store.location.to_string(), data_dir.join("mendwright.sqlite").display().to_string());
+    assert_eq!(config.server.workers, 1);
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(config.secrets().count(), 3);
     let shown = format!("{config:?}");
@@ -227,7 +230,7 @@ format = "json"
 "#;
     let directory = ConfigDirectory::new();
     let config = directory.load(text).unwrap();
-    assert_eq!(config.listen.to_string(), "[::]:9000");
+    assert_eq!(config.server.listen.to_string(), "[::]:9000");
     assert_eq!(config.github.web_url.as_str(), "https://ghe.example/");
     assert!(config.github.app.unwrap().webhook_secret_previous.is_some());
     assert_eq!(config.github.rules.bots_allowed[0].as_str(), "renovate[bot]");
@@ -236,25 +239,21 @@ format = "json"
     assert_eq!(config.github.reconcile_interval, Duration::from_secs(60));
     assert!(config.model.api_key.is_none());
     assert_eq!(config.model.price, Some(Price::flat(3.0, 15.0, 0.3, 3.75)));
-    assert_eq!(config.model.brief_name.as_deref(), Some("small"));
+    assert_eq!(config.model.planner_name.as_deref(), Some("small"));
     assert_eq!(config.model.context_tokens, Some(32_000));
     let without = directory.load(&text.replace("\"small\"", "\"none\"")).unwrap();
-    assert_eq!(without.model.brief_name, None);
+    assert_eq!(without.model.planner_name, None);
     assert_eq!((config.sandbox.memory_bytes_max, config.sandbox.pids_max), (2 << 30, 500));
     assert_eq!(config.sandbox.toolchains, Toolchains::Paths(vec!["/opt/rust".into()]));
     assert_eq!((config.sandbox.cpu_millis_max, config.sandbox.disk_bytes_max), (Some(1_500), 1 << 30));
     assert_eq!(config.sandbox.open_files_max, 4_096);
     assert_eq!(config.sandbox.required, [Guarantee::Memory, Guarantee::OtherUser]);
-    let budget = Budget {
-        turns_max: 10,
-        tool_calls_max: 20,
-        tokens_max: 100_000,
-        usd_max: 1.5,
-        time_max: Duration::from_secs(300),
-    };
-    assert_eq!(config.budget, budget);
-    assert_eq!(config.store_path, directory.0.path().join("db/x.sqlite"));
-    assert_eq!(config.store_keep.as_hours(), 14 * 24);
+    let job = &config.budget.job;
+    assert_eq!((job.turns_max, job.tool_calls_max, job.tokens_max), (10, 20, 100_000));
+    assert_eq!((job.usd_max, job.time_max), (1.5, Duration::from_secs(300)));
+    let store = directory.0.path().join("db/x.sqlite");
+    assert_eq!(config.store.location.to_string(), store.display().to_string());
+    assert_eq!(config.store.keep.as_hours(), 14 * 24);
     assert_eq!(config.log, LogConfig { filter: Some("debug".into()), format: LogFormat::Json });
 }
 
@@ -273,7 +272,7 @@ fn environment_takes_precedence_and_the_providers_own_variable_counts() {
     let app = config.github.app.unwrap();
     assert_eq!(app.webhook_secret.expose_secret(), "from the environment");
     assert!(app.private_key.expose_secret().contains("-----\nx\n"));
-    assert_eq!(config.budget.turns_max, 7);
+    assert_eq!(config.budget.job.turns_max, 7);
     assert_eq!(config.github.rules.bots_allowed.len(), 2);
     assert_eq!(config.model.api_key.unwrap().expose_secret(), "sk-ant-2");
 }
@@ -428,7 +427,7 @@ fn error_shows_no_secret() {
 fn daily_caps_are_read_and_absent_by_default() {
     let directory = ConfigDirectory::new();
     let config = directory.load(WHOLE).unwrap();
-    assert_eq!((config.daily_caps, config.require_price), (DailyCaps::default(), false));
+    assert_eq!((config.budget.daily_caps, config.budget.require_price), (DailyCaps::default(), false));
     let text = format!(
         "{WHOLE}\n[budget]\nrepository_usd_per_day = 20\nrepository_tokens_per_day = 5_000_000\n\
          installation_usd_per_day = 99.5\nrequire_price = true\n"
@@ -436,8 +435,8 @@ fn daily_caps_are_read_and_absent_by_default() {
     let config = directory.load(&text).unwrap();
     let repository = DailyCap { usd: Some(20.0), tokens: Some(5_000_000) };
     let installation = DailyCap { usd: Some(99.5), tokens: None };
-    assert_eq!(config.daily_caps, DailyCaps { repository, installation });
-    assert!(config.require_price);
+    assert_eq!(config.budget.daily_caps, DailyCaps { repository, installation });
+    assert!(config.budget.require_price);
 }
 
 #[test]

@@ -102,6 +102,40 @@ fn kind_of(path: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.names.iter().any(|pattern| matches(pattern)))
 }
 
+/// Whether a file or variable that names an address says which registry is asked for everything. Others name the
+/// place of single packages, or further registries.
+pub(super) fn names_registry(source: &str) -> bool {
+    const FILES: [&str; 22] = [
+        ".npmrc",
+        "npmrc",
+        ".yarnrc",
+        ".yarnrc.yml",
+        "bunfig.toml",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        ".cargo/config",
+        ".cargo/config.toml",
+        "pip.conf",
+        "uv.toml",
+        "uv.lock",
+        "Pipfile.lock",
+        "Gemfile",
+        "Gemfile.lock",
+        ".gemrc",
+        "gemrc",
+        ".bundle/config",
+        "composer/config.json",
+        ".m2/settings.xml",
+        "go/env",
+    ];
+    let is_file = FILES.iter().any(|file| source == *file || source.ends_with(&format!("/{file}")));
+    let upper = source.to_ascii_uppercase();
+    let is_variable = !source.contains(['/', '.']) && addresses_in_variable(source, "").is_some();
+    is_file
+        || (is_variable && !upper.contains("EXTRA") && !upper.contains("FIND_LINKS") && upper != "GOSUMDB")
+}
+
 /// The tool that the file at `path` configures, and the addresses that it names, each once.
 pub(super) fn addresses_in(path: &str, text: &str) -> Option<(Tool, Vec<String>)> {
     if path.ends_with("go/env") {

@@ -1,20 +1,23 @@
 //! Proposes the hosts that setup needs, which an operator may allow: those that a repository's lock files and
-//! the package managers' configuration name. Knows no host by itself, reads only what it is given, and never
-//! shows more of an address than its host.
+//! the package managers' configuration name, and those that a tool asks if nothing is configured. Reads only what it is
+//! given, and never shows more of an address than its host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
 use url::Url;
 
-use self::files::{addresses_in, addresses_in_variable, repository_kind};
+use self::defaults::DEFAULTS;
+use self::files::{addresses_in, addresses_in_variable, names_registry, repository_kind};
 use super::{Detected, RootListing, SkippedSource};
 use crate::domain::host_name_problem;
 
+mod defaults;
 mod files;
 mod tools;
 
+pub use defaults::default_hosts;
 pub use tools::Tool;
 
 /// The largest lock file that is read.
@@ -112,16 +115,19 @@ pub fn propose_hosts(
     let mut proposal = Proposal::default();
     for source in repository {
         if let Some((tool, addresses)) = addresses_in(&source.path, &source.text) {
+            proposal.configure(tool, &source.path, &addresses);
             proposal.add(tool, &source.path, addresses);
         }
     }
     for source in worker {
         if let Some((tool, addresses)) = addresses_in(&source.path, &source.text) {
+            proposal.configure(tool, &source.path, &addresses);
             proposal.add(tool, &format!("{} of this machine", source.path), addresses);
         }
     }
     for (name, value) in environment {
         if let Some((tool, addresses)) = addresses_in_variable(&name, &value) {
+            proposal.configure(tool, &name, &addresses);
             proposal.add(tool, &format!("the environment variable {name}"), addresses);
         }
     }
@@ -132,10 +138,36 @@ pub fn propose_hosts(
 struct Proposal {
     /// By tool and host: the files and variables that name it.
     named: BTreeMap<(Tool, String), Vec<String>>,
+    /// Tools whose registry is configured.
+    configured: BTreeSet<Tool>,
     unusable: Vec<SkippedSource>,
 }
 
 impl Proposal {
+    /// Remembers that a file or variable says which registry the tool asks.
+    fn configure(&mut self, tool: Tool, source: &str, addresses: &[String]) {
+        if !addresses.is_empty() && names_registry(source) {
+            self.configured.insert(tool);
+        }
+    }
+
+    /// Adds the hosts that the commands ask by default, unless another registry is configured. A registry whose index
+    /// is named has its downloads on its other hosts.
+    fn add_defaults(&mut self, setup: &[Detected<String>]) {
+        for row in DEFAULTS {
+            let is_used = setup.iter().any(|command| row.is_used_by(&command.value));
+            let is_named = |host: &&str| self.named.contains_key(&(row.tool, (*host).to_owned()));
+            if !is_used || (self.configured.contains(&row.tool) && !row.hosts.iter().any(is_named)) {
+                continue;
+            }
+            for host in row.hosts {
+                self.named
+                    .entry((row.tool, (*host).to_owned()))
+                    .or_insert_with(|| vec![format!("the default of {}", row.tool.title())]);
+            }
+        }
+    }
+
     fn add(&mut self, tool: Tool, source: &str, addresses: Vec<String>) {
         for address in addresses {
             match host_of(&address) {
@@ -158,7 +190,8 @@ impl Proposal {
         }
     }
 
-    fn into_hosts(self, setup: &[Detected<String>]) -> ProposedHosts {
+    fn into_hosts(mut self, setup: &[Detected<String>]) -> ProposedHosts {
+        self.add_defaults(setup);
         let used: Vec<Tool> = Tool::ALL
             .into_iter()
             .filter(|tool| setup.iter().any(|command| tool.is_used_by(&command.value)))
@@ -169,7 +202,11 @@ impl Proposal {
         let mut proposed = ProposedHosts { unusable: self.unusable, ..ProposedHosts::default() };
         for tool in &used {
             if !self.named.keys().any(|(named, _)| named == tool) {
-                proposed.unnamed.push(tool.how_to_look_up().to_owned());
+                proposed.unnamed.push(format!(
+                    "{}: nothing on this machine names its host; look at its configuration in the image that the jobs \
+                     run in",
+                    tool.title()
+                ));
             }
         }
         for ((tool, host), named_by) in self.named {

@@ -148,10 +148,22 @@ fn hosts_are_proposed_for_the_tools_that_set_up_uses_and_no_credential_is_shown(
     {
       "hosts": [
         {
+          "host": "index.crates.io",
+          "named_by": [
+            "the default of cargo"
+          ]
+        },
+        {
           "host": "npm.example.org",
           "named_by": [
             "package-lock.json",
             "/root/.npmrc of this machine"
+          ]
+        },
+        {
+          "host": "static.crates.io",
+          "named_by": [
+            "the default of cargo"
           ]
         }
       ],
@@ -176,9 +188,7 @@ fn hosts_are_proposed_for_the_tools_that_set_up_uses_and_no_credential_is_shown(
           "why": "stands in Cargo.lock as the registry's identity; cargo may ask another host for it"
         }
       ],
-      "unnamed": [
-        "cargo: no configuration names its registry, so it asks the one that is built into it. Its index and its downloads may be on two hosts: `cargo fetch -vv` on a machine with network shows them, or point ~/.cargo/config.toml to a mirror of your own"
-      ]
+      "unnamed": []
     }
     "#);
     // `make deps` may use any of them.
@@ -188,9 +198,54 @@ fn hosts_are_proposed_for_the_tools_that_set_up_uses_and_no_credential_is_shown(
 }
 
 #[test]
-fn tool_is_recognised_in_a_command_and_has_advice() {
-    for tool in Tool::ALL {
-        assert!(!tool.how_to_look_up().is_empty());
+fn complete_line_names_the_defaults_of_every_tool_unless_another_registry_is_configured() {
+    let line = |command: &str, repository: &[HostSource], environment: &[(&str, &str)]| {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let proposed = propose_hosts(&[Detected::new(command, "x")], repository, &[], environment);
+        proposed.as_toml().trim_start_matches("[sandbox]\nallowed_hosts = ").trim().to_owned()
+    };
+    let pypi = r#"["files.pythonhosted.org", "pypi.org"]"#;
+    for (command, expected) in [
+        ("cargo fetch", r#"["index.crates.io", "static.crates.io"]"#),
+        ("python3 -m pip install -e .", pypi),
+        ("uv sync", pypi),
+        ("npm ci", r#"["registry.npmjs.org"]"#),
+        ("yarn install", r#"["registry.yarnpkg.com"]"#),
+        ("corepack enable && yarn install", r#"["registry.npmjs.org", "registry.yarnpkg.com"]"#),
+        ("go mod download", r#"["proxy.golang.org", "sum.golang.org"]"#),
+        ("mvn -B dependency:resolve", r#"["repo.maven.apache.org"]"#),
+        ("bundle install", r#"["index.rubygems.org", "rubygems.org"]"#),
+        ("mix deps.get", r#"["builds.hex.pm", "repo.hex.pm"]"#),
+    ] {
+        assert_eq!(line(command, &[], &[]), expected, "{command}");
+    }
+    let mirror = [source("pip.conf", "[global]\nindex-url = https://index.example.org/simple\n")];
+    assert_eq!(line("pip install -e .", &mirror, &[]), r#"["index.example.org"]"#);
+    assert_eq!(
+        line("npm ci", &[], &[("NPM_CONFIG_REGISTRY", "https://npm.example.org/")]),
+        r#"["npm.example.org"]"#
+    );
+    // A package from elsewhere is no other registry, and an index that is named has its files on its other host.
+    let one = [source("requirements.txt", "x @ https://files.example.org/x.whl\ny\n")];
+    assert_eq!(
+        line("pip install -r requirements.txt", &one, &[]),
+        r#"["files.example.org", "files.pythonhosted.org", "pypi.org"]"#
+    );
+    let index = [source("uv.lock", "source = { registry = \"https://pypi.org/simple\" }\n")];
+    assert_eq!(line("uv sync", &index, &[]), pypi);
+    let apt = propose_hosts(&[Detected::new("apt-get install x", "x")], &[], &[], []);
+    assert_eq!((apt.hosts.len(), apt.unnamed.len()), (0, 1));
+}
+
+#[test]
+fn tool_is_recognised_in_a_command_and_every_default_is_a_host_that_can_be_allowed() {
+    for row in DEFAULTS {
+        for host in row.hosts {
+            assert_eq!(
+                crate::domain::AllowedHost::parse(host).map(|host| host.to_string()),
+                Ok((*host).to_owned())
+            );
+        }
     }
     assert!(
         Tool::Jvm.is_used_by("sh ./mvnw -B test") && Tool::Pip.is_used_by("X=1 python3 -m pip install -e .")

@@ -1,5 +1,6 @@
 //! Small example trees for each kind of project, and misleading ones.
 
+mod plans;
 mod projects;
 mod settings;
 mod subprojects;
@@ -47,6 +48,10 @@ fn detected(files: &[(&str, &str)]) -> String {
             lines.extend(
                 environment.image.iter().map(|image| format!("  in {} | {}", image.value, image.source)),
             );
+            lines.extend(environment.alternatives.iter().map(|plan| {
+                let commands = plan.setup.iter().chain([&plan.test]).map(|command| command.value.as_str());
+                format!("  or {} | {}", commands.collect::<Vec<_>>().join(" ▸ "), plan.test.source)
+            }));
             lines
                 .extend(environment.passed_over.iter().map(|one| format!("  not {}: {}", one.what, one.why)));
             lines.extend(environment.notes.iter().map(|note| format!("  note: {note}")));
@@ -88,7 +93,7 @@ fn misleading_file_is_not_a_test_command_and_the_missing_part_is_explained() {
         &[("A.csproj", ""), ("B.csproj", "")],
         &[("go.work", "go 1.22\n")],
         &[("setup.cfg", "[flake8]\n")],
-    ]), @r##"
+    ]), @r#"
     nothing
     nothing
     nothing
@@ -104,9 +109,9 @@ fn misleading_file_is_not_a_test_command_and_the_missing_part_is_explained() {
     nothing
     nothing
     nothing
-      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
+      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. PATH="$PWD/.venv/bin:$PATH" python3 -m pytest)
     nothing
-      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
+      Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. PATH="$PWD/.venv/bin:$PATH" python3 -m pytest)
     nothing
       Ruby: there are no specs, no task named test in a Rakefile and no test/*_test.rb (e.g. bundle exec rake test)
     nothing
@@ -121,7 +126,7 @@ fn misleading_file_is_not_a_test_command_and_the_missing_part_is_explained() {
       Go: go.work uses no module (e.g. go test ./MODULE/...)
     nothing
       Python: there are no test files in the usual places, and nothing mentions pytest, tox or nox (e.g. python3 -m pytest)
-    "##);
+    "#);
 }
 
 #[test]
@@ -133,21 +138,26 @@ fn one_of_several_projects_is_used_and_the_others_are_listed() {
         &[("pyproject.toml", "[tool.pytest.ini_options]"), ("Cargo.toml", "[package]"), ("Cargo.lock", ""), (".github/workflows/ci.yml", ci)],
         &[("package.json", r#"{"devDependencies": {"prettier": "3"}}"#), ("go.mod", "")],
         &[("composer.json", "{}"), ("phpunit.xml", ""), ("package.json", r#"{"scripts": {"test": "jest"}}"#)],
-    ]), @r##"
+    ]), @r#"
     cargo test --no-fail-fast | Cargo.toml
       after cargo fetch --locked | Cargo.lock
-      not `python3 -m pytest -q`: Python is also here (pyproject.toml)
-      not `make test`: make is also here (Makefile)
-    python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; the CI workflow tests this one of several kinds of project
-      after PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install pytest | pytest, which no file requires
-      not `cargo test --no-fail-fast`: Rust is also here (Cargo.toml)
-      not `python -m pytest` (the job test in .github/workflows/ci.yml, which runs on changes): a CI workflow counts only if the repository's own files say nothing
+      or python3 -m venv .venv ▸ .venv/bin/python -m pip install pytest ▸ PATH="$PWD/.venv/bin:$PATH" python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml
+      or make test | the target test in Makefile
+      or cargo test --no-fail-fast | Cargo.toml
+    PATH="$PWD/.venv/bin:$PATH" python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; the CI workflow tests this one of several kinds of project
+      after python3 -m venv .venv | a virtual environment, so that no package of the system counts
+      after .venv/bin/python -m pip install pytest | pytest, which no file requires
+      or python -m pytest | the job test in .github/workflows/ci.yml, which runs on changes
+      or cargo fetch --locked ▸ cargo test --no-fail-fast | Cargo.toml
+      or PATH="$PWD/.venv/bin:$PATH" python3 -m pytest -q | pyproject.toml; pytest because of its section in pyproject.toml; the CI workflow tests this one of several kinds of project
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
     vendor/bin/phpunit | phpunit.xml
       after composer install --no-interaction --no-progress | composer.json
-      not `npm test`: JavaScript is also here (package.json)
-    "##);
+      or npm test | the test script in package.json
+      or vendor/bin/phpunit | phpunit.xml
+    "#);
 }
 
 #[test]
@@ -162,35 +172,38 @@ fn devcontainer_provides_image_and_setup() {
         &[(".devcontainer/py/devcontainer.json", "{\"image\": \"${localEnv:X}\", \"postCreateCommand\": \"cd ${containerWorkspaceFolder}\"}"), ("go.mod", "")],
         &[(".devcontainer.json", "{"), ("go.mod", "")],
         &[(".devcontainer.json", "{\"dockerComposeFile\": \"c.yml\", \"build\": {\"dockerfile\": \"../../../etc/passwd\"}}"), ("go.mod", "")],
-    ]), @r##"
+    ]), @r#"
     go test ./... | go.mod
-      after echo 'a b' | onCreateCommand in .devcontainer/devcontainer.json
-      after make a | updateContentCommand in .devcontainer/devcontainer.json
-      after make b | updateContentCommand in .devcontainer/devcontainer.json
-      after make deps | postCreateCommand in .devcontainer/devcontainer.json
+      after go mod download | go.mod
       in registry.example/dev:1 | image in .devcontainer/devcontainer.json
+      or echo 'a b' ▸ make a ▸ make b ▸ make deps ▸ go test ./... | go.mod
+      or go test ./... | go.mod
       not features in .devcontainer/devcontainer.json: features are not installed; use an image that contains what they install
       not initializeCommand in .devcontainer/devcontainer.json: it is for a developer's own machine, and is never run
       not postStartCommand in .devcontainer/devcontainer.json: nothing runs besides the tests
-      not `go mod download`: the devcontainer defines the setup
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
       not Dockerfile of .devcontainer.json: images are not built; its base image `registry.example/b:2` may be set as `image:`
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
       not ../Dockerfile of .devcontainer/devcontainer.json: images are not built; set `image:` to one that contains what it installs
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
       not image "${localEnv:X}" in .devcontainer/py/devcontainer.json: it is not an image reference
       not `cd ${containerWorkspaceFolder}` (.devcontainer/py/devcontainer.json): it needs a variable of the devcontainer
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
       not .devcontainer.json: it cannot be read as JSON with comments
     go test ./... | go.mod
       after go mod download | go.mod
+      or go test ./... | go.mod
       not ../../../etc/passwd of .devcontainer.json: images are not built; set `image:` to one that contains what it installs
       not dockerComposeFile in .devcontainer.json: only one container is started
-    "##);
+    "#);
 }
 
 #[test]
@@ -215,11 +228,11 @@ fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
         "a: &a [x]\nb: [*a, *a, {".to_owned(),
     ];
     let all: Vec<String> = cases.iter().map(|text| detected(&[(ci, text)])).collect();
-    insta::assert_snapshot!(all.join("\n"), @r##"
+    insta::assert_snapshot!(all.join("\n"), @r"
     export A=1; cd 'sub dir' && busted | the job test in .github/workflows/ci.yml, which runs on changes
-      after apt-get install -y lua | a step of the job test in .github/workflows/ci.yml
       after luarocks install busted | a step of the job test in .github/workflows/ci.yml
       in registry.example/ci:3 | the container of the job test in .github/workflows/ci.yml
+      or export A=1; cd 'sub dir' && busted | the job test in .github/workflows/ci.yml, which runs on changes
       note: .github/workflows/ci.yml installs its toolchain with actions/setup-lua; the image or the host must have it
     ./run-tests.sh 3 | the job test in .github/workflows/ci.yml, which runs on changes
     nothing
@@ -247,7 +260,7 @@ fn ci_workflow_is_used_last_and_only_if_it_can_run_elsewhere() {
     make test | the job unit-tests in .github/workflows/ci.yml, which runs on changes
     nothing
       not .github/workflows/ci.yml: it cannot be read as a workflow
-    "##);
+    ");
 }
 
 #[test]
@@ -256,11 +269,7 @@ fn suggestion_is_shown_but_not_used() {
         &[("scripts/run_tests.sh", ""), ("back end/go.mod", ""), ("web/package.json", ""), ("x/go.mod", "")],
         &[("test", ""), ("docs/test.sh", ""), ("a/b/Cargo.toml", "")],
     ]), @r"
-    nothing
-      A script: nothing says that it runs the tests (e.g. ./scripts/run_tests.sh)
-      Go: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd 'back end' && go test ./...)
-      JavaScript: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd web && npm test)
-      Go: it is in a subdirectory, and not the only one with tests, or without a known way to test it (e.g. cd x && go test ./...)
+    ./scripts/run_tests.sh | scripts/run_tests.sh, by its name
     nothing
     ");
 }
@@ -331,8 +340,10 @@ fn explanation_contains_everything_that_was_detected() {
       npm ci
         from package-lock.json
 
-    Not used
-      - `make test`: make is also here (Makefile)
+    Tried next, if these show no passing tests
+      - `npm install --no-audit --no-fund --legacy-peer-deps --ignore-scripts`, then `npm test`
+      - `make test`
+      - `npm test`
 
     Hosts that setup needs
       - registry.example.org, named by package-lock.json
@@ -424,7 +435,7 @@ proptest::proptest! {
     #[test]
     fn any_command_can_be_written_to_the_repository_file_and_read_back(command in "[ -~é]{0,40}[!-~]") {
         let environment = DetectedEnvironment {
-            image: None, setup: vec![Detected::new(command.trim(), "x")], test: Detected::new(command.trim(), "x"), passed_over: vec![], notes: vec![],
+            image: None, setup: vec![Detected::new(command.trim(), "x")], test: Detected::new(command.trim(), "x"), alternatives: vec![], passed_over: vec![], notes: vec![],
         };
         let file = RepositoryFile::parse(&repository_file_for(&environment)).unwrap();
         proptest::prop_assert_eq!(file.test_command.as_deref(), Some(command.trim()));

@@ -19,9 +19,10 @@ const BACKEND: [(&str, &str); 3] = [
 
 #[test]
 fn only_project_below_the_root_is_tested_there() {
-    assert_eq!(test_of(&BACKEND), "cd backend && python3 -m pytest -q");
+    assert_eq!(test_of(&BACKEND), "cd backend && PATH=\"$PWD/.venv/bin:$PATH\" python3 -m pytest -q");
     let setup = setup_of(&BACKEND);
-    assert!(setup[0].starts_with("cd backend && ") && setup[0].contains("-r requirements.txt"), "{setup:?}");
+    assert!(setup.iter().all(|command| command.starts_with("cd backend && ")), "{setup:?}");
+    assert!(setup[1].contains("-r requirements.txt"), "{setup:?}");
     let vitest = r#"{"scripts": {"test": "vitest run"}}"#;
     for (files, expected) in [
         (&[("srv/go.mod", "module x\n"), ("README.md", "")][..], "cd srv && go test ./..."),
@@ -61,8 +62,8 @@ fn workflow_says_where_the_tests_of_a_directory_are_run() {
     let own = "    steps:\n    - run: pip install -r requirements.txt\n      working-directory: ./backend\n    - run: pytest\n      working-directory: ./backend\n";
     let shell = "    steps:\n    - run: cd backend && pip install -r requirements.txt && pytest\n";
     for (steps, test) in [
-        (default, "cd backend && pytest"),
-        (own, "cd ./backend && pytest"),
+        (default, "export PATH=\"$PWD/.venv/bin:$PATH\"; cd backend && pytest"),
+        (own, "export PATH=\"$PWD/.venv/bin:$PATH\"; cd ./backend && pytest"),
         (shell, "cd backend && pip install -r requirements.txt && pytest"),
     ] {
         let workflow = job(steps);
@@ -74,7 +75,8 @@ fn workflow_says_where_the_tests_of_a_directory_are_run() {
     let mut files = BACKEND.to_vec();
     let workflow = job(default);
     files.push((".github/workflows/ci.yml", &workflow));
-    assert_eq!(setup_of(&files), ["cd backend && pip install -r requirements.txt"]);
+    let install = "export PATH=\"$PWD/.venv/bin:$PATH\"; cd backend && pip install -r requirements.txt";
+    assert_eq!(setup_of(&files), ["python3 -m venv .venv", install]);
 }
 
 /// Test files alone do not say which runner they are for.

@@ -4,24 +4,28 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::detect::shell_quoting::quoted;
+
 /// The purpose of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::detect) enum Purpose {
+    /// It brings what the repository needs.
     Install,
+    /// It makes something of the repository's own sources, so it is repeated before each run of the tests.
+    Build,
     Test,
     Other,
 }
 
 /// The start of a command: at the beginning, after an operator of the shell, and after a program that runs another.
-const HEAD: &str =
-    r"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=\S*\s+)*";
+const HEAD: &str = r#"(?:^|[;&|(]\s*|\b(?:sudo|time|xvfb-run|env)\s+(?:-\S+\s+)*(?:\w+=\S*\s+)*)(?:\w+=(?:'[^']*'|"[^"]*"|[^\s'"])*\s+)*"#;
 
 static TESTS: LazyLock<Regex> = LazyLock::new(|| {
     let tests = r"(?:
         cargo\s+(?:\+\S+\s+)?(?:nextest\s+run|test|t)\b
       | (?:\S*python\S*\s+-m\s+|(?:uv|poetry|pipenv|pdm|hatch|rye)\s+run\s+(?:-\S+\s+)*(?:python\S*\s+-m\s+)?|coverage\s+run\s+(?:-\S+\s+)*-m\s+)?
         (?:pytest|py\.test|tox|nox|unittest|nose2|stestr)\b
-      | hatch\s+test\b | \S*python\S*\s+\S*(?:manage\.py\s+test|runtests\S*|run_tests\S*|setup\.py\s+test)\b
+      | hatch\s+test\b | \S*python\S*\s+\S*(?:manage\.py\s+test|run[-_]?tests?\S*|setup\.py\s+test)\b
       | (?:npm|yarn|pnpm|bun)\s+(?:--?\S+\s+)*(?:run\s+)?(?:test|t)(?:[:\w-]*)\b
       | (?:npx|yarn|pnpm|bunx)\s+(?:exec\s+)?(?:jest|vitest|mocha|ava)\b | node\s+(?:\S+\s+)*--test\b
       | deno\s+(?:task\s+)?test\b | go\s+test\b | gotestsum\b
@@ -47,11 +51,18 @@ static INSTALLS: LazyLock<Regex> = LazyLock::new(|| {
       | cpanm?\b | cpm\s+install\b | dotnet\s+restore\b | mix\s+(?:deps\.get|local\.\w+)\b
       | apt(?:-get)?\s+(?:-\S+\s+)*(?:update|install)\b | apk\s+add\b | (?:dnf|yum)\s+(?:-\S+\s+)*install\b
       | opam\s+(?:install|update)\b | luarocks\s+(?:\S+\s+)*install\b | shards\s+install\b | rebar3\s+get-deps\b | lein\s+deps\b
-      | (?:\./|sh\s+)?(?:configure|autogen\.sh|bootstrap)\b | autoreconf\b | cmake\b | meson\s+(?:setup|compile)\b | ninja\b
-      | g?make(?:\s+-\S+)*(?:\s+(?:all|deps|build|install-deps|setup))?\s*$
-      | npm\s+run\s+build\b | (?:yarn|pnpm)\s+(?:run\s+)?build\b | cargo\s+build\b | go\s+build\b
+      | g?make(?:\s+-\S+)*\s+(?:deps|install-deps|setup)\s*$
     )";
     pattern(installs)
+});
+
+static BUILDS: LazyLock<Regex> = LazyLock::new(|| {
+    let builds = r"(?:
+        (?:\./|sh\s+)?(?:configure|autogen\.sh|bootstrap)\b | autoreconf\b | cmake\b | meson\s+(?:setup|compile)\b | ninja\b
+      | g?make(?:\s+-\S+|\s+\w+=\S*)*(?:\s+(?:all|build))?(?:\s+-\S+|\s+\w+=\S*)*\s*$
+      | (?:npm|bun)\s+run\s+build\b | (?:yarn|pnpm)\s+(?:run\s+)?build\b | cargo\s+build\b | go\s+build\b
+    )";
+    pattern(builds)
 });
 
 fn pattern(alternatives: &str) -> Regex {
@@ -59,20 +70,23 @@ fn pattern(alternatives: &str) -> Regex {
 }
 
 /// The purpose of one command line.
-pub(super) fn purpose(line: &str) -> Purpose {
+pub(in crate::detect) fn purpose(line: &str) -> Purpose {
     if TESTS.is_match(line) {
         Purpose::Test
     } else if INSTALLS.is_match(line) {
         Purpose::Install
+    } else if BUILDS.is_match(line) {
+        Purpose::Build
     } else {
         Purpose::Other
     }
 }
 
-/// The parts of a script: commands that install, and one that tests.
+/// The parts of a script: commands that install or build, and one that tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) installs: Vec<String>,
+    pub(super) builds: Vec<String>,
     pub(super) test: Option<String>,
 }
 
@@ -101,18 +115,40 @@ pub(super) fn split_script(script: &str) -> Script {
                 .map(|(line, _)| line.clone())
         };
         let tests: Vec<String> = of(Purpose::Test).collect();
-        taken.installs = of(Purpose::Install).collect();
+        taken.installs = of(Purpose::Install).filter(|line| !needs_root(line)).collect();
+        taken.builds = of(Purpose::Build).collect();
         taken.test = (!tests.is_empty()).then(|| tests.join(" && "));
         return taken;
     }
-    // As GitHub's runner does: the first failing line ends the script.
-    let whole = || format!("set -e\n{}", without_sudo(script.trim()));
+    // As GitHub's runner does: bash, and the first failing line ends the script.
+    let whole = || {
+        let script = without_sudo(script.trim());
+        match needs_bash(&script) {
+            true => format!("bash -ec {}", quoted(&script)),
+            false => format!("set -e\n{script}"),
+        }
+    };
     if purposes.contains(&Purpose::Test) {
         taken.test = Some(whole());
     } else if purposes.contains(&Purpose::Install) {
-        taken.installs = vec![whole()];
+        if !needs_root(&joined) {
+            taken.installs = vec![whole()];
+        }
+    } else if purposes.contains(&Purpose::Build) {
+        taken.builds = vec![whole()];
     }
     taken
+}
+
+/// Whether a script has syntax that other shells lack.
+fn needs_bash(script: &str) -> bool {
+    ["[[ ", " == ", "source ", "=(", "pipefail", "<(", "${!"].iter().any(|syntax| script.contains(syntax))
+}
+
+/// Whether a command installs packages of the system. Nobody in a sandbox may do that.
+fn needs_root(line: &str) -> bool {
+    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .any(|word| matches!(word, "apt" | "apt-get" | "apk" | "dnf" | "yum"))
 }
 
 fn without_sudo(script: &str) -> String {
@@ -160,6 +196,7 @@ mod tests {
             "coverage run -m pytest",
             "cd x && go test ./...",
             "python manage.py test",
+            "python3 ./scripts/run-tests.py",
             "./test.sh",
             "opam exec -- dune runtest",
         ];
@@ -175,18 +212,27 @@ mod tests {
             "apt-get install -y x",
             "sudo apt-get update",
             "bundle install",
-            "cmake -S . -B build",
-            "./configure",
-            "make",
             "uv sync",
             "pip install tox",
             "go mod download",
-            "cargo build",
             "composer install",
             "npm install -g jest",
         ];
         for line in installs {
             assert_eq!(purpose(line), Purpose::Install, "{line}");
+        }
+        let builds = [
+            "cmake -S . -B build",
+            "CFLAGS='-g -O2' cmake .",
+            "./configure",
+            "make",
+            "make VERBOSE=1",
+            "make -j4 all",
+            "npm run build",
+            "cargo build",
+        ];
+        for line in builds {
+            assert_eq!(purpose(line), Purpose::Build, "{line}");
         }
         for line in [
             "echo pytest",
@@ -209,10 +255,18 @@ mod tests {
         let script = split_script(
             "# first\npip install \\\n  -e .\nsudo -E apt-get update && sudo apt-get install x\npytest -q\n",
         );
-        assert_eq!(script.installs, ["pip install -e .", "apt-get update && apt-get install x"]);
+        assert_eq!(
+            script.installs,
+            ["pip install -e ."],
+            "nobody in a sandbox may install packages of the system"
+        );
         assert_eq!(script.test.as_deref(), Some("pytest -q"));
         let whole = split_script("cd sub\npytest\n");
-        assert_eq!(whole, Script { installs: vec![], test: Some("set -e\ncd sub\npytest".into()) });
+        assert_eq!(whole, Script { test: Some("set -e\ncd sub\npytest".into()), ..Script::default() });
+        let built = split_script("cmake .\nmake\n");
+        assert_eq!(built, Script { builds: vec!["cmake .".into(), "make".into()], ..Script::default() });
+        let bash = split_script("if [ a == b ]; then x; fi\nmake test\n").test.unwrap();
+        assert_eq!(bash, "bash -ec 'if [ a == b ]; then x; fi\nmake test'");
         assert_eq!(split_script("echo hello\n"), Script::default());
     }
 

@@ -6,12 +6,15 @@ use serde_json::{Map, Value};
 
 use self::commands::split_script;
 use super::shell_quoting::quoted;
-use super::{Detected, RootListing, SkippedSource};
+use super::tools::{VIRTUAL_ENVIRONMENT, in_virtual_environment};
+use super::{Detected, Plan, RootListing, SkippedSource};
 use crate::config::yaml_options;
 use crate::domain::is_image_reference;
 
 mod commands;
 mod expressions;
+
+pub(super) use commands::{Purpose, purpose};
 
 use expressions::Matrix;
 
@@ -40,6 +43,31 @@ pub(super) struct CiJob {
     pub(super) notes: Vec<String>,
     /// How likely it is the main job.
     weight: u32,
+}
+
+impl CiJob {
+    /// The job as a plan. What it installs with pip goes into a virtual environment.
+    pub(super) fn plan(&self) -> Plan {
+        let uses_python = |command: &Detected<String>| {
+            let words = ["pip install", "python", "pytest", "tox", "nox"];
+            words.iter().any(|word| command.value.contains(word))
+        };
+        let Self { setup, test, .. } = self;
+        if !setup
+            .iter()
+            .any(|command| command.value.contains("pip install") || command.value.contains("pip3 install"))
+        {
+            return Plan { setup: setup.clone(), test: test.clone() };
+        }
+        let inside = |command: &Detected<String>| match uses_python(command) {
+            true => Detected::new(in_virtual_environment(&command.value), &*command.source),
+            false => command.clone(),
+        };
+        let environment =
+            Detected::new(VIRTUAL_ENVIRONMENT, "a virtual environment, because pip installs packages");
+        let setup = std::iter::once(environment).chain(setup.iter().map(inside)).collect();
+        Plan { setup, test: inside(test) }
+    }
 }
 
 impl Ci {
@@ -176,6 +204,7 @@ impl<'w> JobReader<'w> {
     /// `Ok(None)`: the job does not run tests.
     fn read(&self) -> Result<Option<CiJob>, &'static str> {
         let mut setup = Vec::new();
+        let mut builds: Vec<PlacedCommand> = Vec::new();
         let mut tests: Vec<PlacedCommand> = Vec::new();
         let mut unusable_reason = None;
         let mut notes = Vec::new();
@@ -193,7 +222,7 @@ impl<'w> JobReader<'w> {
             }
             let Some(script) = step.get("run").and_then(Value::as_str) else { continue };
             let taken = split_script(script);
-            if taken.installs.is_empty() && taken.test.is_none() {
+            if taken.installs.is_empty() && taken.builds.is_empty() && taken.test.is_none() {
                 continue;
             }
             match self.usable(step, script) {
@@ -214,6 +243,7 @@ impl<'w> JobReader<'w> {
                                 .iter()
                                 .map(|command| Detected::new(self.placed(step, command).alone(), &*source)),
                         );
+                        builds.extend(taken.builds.iter().map(|command| self.placed(step, command)));
                     }
                     tests.extend(taken.test.map(|command| self.placed(step, &command)));
                 }
@@ -229,6 +259,8 @@ impl<'w> JobReader<'w> {
             return Err("it needs services (for example a database)");
         }
         let source = format!("the job {} in {}, which runs on changes", self.name, self.file);
+        // The agent changes sources, so building is a part of the test command.
+        let tests: Vec<PlacedCommand> = builds.into_iter().chain(tests).collect();
         let multi_line = tests.len() > 1 && tests.iter().any(|test| test.command.contains('\n'));
         let test = match tests.as_slice() {
             [first, ..] if multi_line || tests.len() == 1 => first.alone(),

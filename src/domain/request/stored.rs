@@ -3,15 +3,26 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckFailure, CommandRequest, QueuedRequest, RequestComment, ReviewKind, ReviewRequest};
+use super::{
+    CheckFailure, CommandRequest, EventRequest, QueuedRequest, RequestComment, ReviewKind, ReviewRequest,
+};
 use crate::domain::{
     CommentId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, PullRequestNumber, RepositoryRef,
     SlashCommand,
 };
 
-/// The form in which requests are stored. Its names never change: rows of earlier versions are read, too.
+/// The form in which requests are stored. Its names never change: rows of earlier versions are read, too. The task of
+/// an event derives its own form, so a new one changes nothing here.
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredRequest {
+#[serde(untagged)]
+pub(super) enum StoredRequest {
+    Event(EventRequest),
+    Comment(Box<StoredComment>),
+}
+
+/// A comment or a review. Earlier versions stored a failed check so, too.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredComment {
     repository: RepositoryRef,
     number: IssueNumber,
     is_pull_request: bool,
@@ -25,7 +36,7 @@ pub(super) struct StoredRequest {
     source: StoredSource,
     #[serde(rename = "comment")]
     id: CommentId,
-    /// The text of a comment; of a check run, the commit.
+    /// The text of a comment; of a check run that an earlier version stored, the commit.
     #[serde(default)]
     body: String,
     command: StoredCommand,
@@ -77,8 +88,8 @@ enum OtherRequest {
     Revise,
 }
 
-impl StoredRequest {
-    fn of_comment(comment: RequestComment, source: StoredSource, command: StoredCommand) -> Self {
+impl StoredComment {
+    fn new(comment: RequestComment, source: StoredSource, command: StoredCommand) -> Self {
         let RequestComment {
             repository,
             number,
@@ -112,39 +123,15 @@ impl StoredRequest {
 
 impl From<QueuedRequest> for StoredRequest {
     fn from(request: QueuedRequest) -> Self {
-        match request {
+        Self::Comment(Box::new(match request {
             QueuedRequest::Command(CommandRequest { command, comment }) => {
-                Self::of_comment(comment, StoredSource::Comment, StoredCommand::Slash(command))
+                StoredComment::new(comment, StoredSource::Comment, StoredCommand::Slash(command))
             }
             QueuedRequest::Review(ReviewRequest { kind, comment }) => {
-                Self::of_comment(comment, kind.into(), StoredCommand::Other(OtherRequest::Revise))
+                StoredComment::new(comment, kind.into(), StoredCommand::Other(OtherRequest::Revise))
             }
-            QueuedRequest::CheckFailed(check) => {
-                let number = IssueNumber(check.pull_request.0);
-                let issue = IssueSnapshot {
-                    number,
-                    title: check.name,
-                    body: String::new(),
-                    author: check.by.clone(),
-                    labels: Vec::new(),
-                };
-                Self {
-                    repository: check.repository,
-                    number,
-                    is_pull_request: true,
-                    issue,
-                    by: check.by,
-                    by_id: check.by_id,
-                    by_is_bot: true,
-                    by_stranger: false,
-                    source: StoredSource::CheckRun,
-                    id: CommentId(check.check_run),
-                    body: check.head.to_string(),
-                    command: StoredCommand::Other(OtherRequest::Revise),
-                    at: None,
-                }
-            }
-        }
+            QueuedRequest::Event(request) => return Self::Event(request),
+        }))
     }
 }
 
@@ -152,7 +139,7 @@ impl TryFrom<StoredRequest> for QueuedRequest {
     type Error = InvalidIdentity;
 
     fn try_from(stored: StoredRequest) -> Result<Self, InvalidIdentity> {
-        let StoredRequest {
+        let StoredComment {
             repository,
             number,
             is_pull_request,
@@ -166,21 +153,18 @@ impl TryFrom<StoredRequest> for QueuedRequest {
             body,
             command,
             at,
-        } = stored;
+        } = match stored {
+            StoredRequest::Event(request) => return Ok(Self::Event(request)),
+            StoredRequest::Comment(comment) => *comment,
+        };
         let kind = match source {
             StoredSource::Comment => ReviewKind::Comment,
             StoredSource::Review => ReviewKind::Review,
             StoredSource::ReviewComment => ReviewKind::ReviewComment,
             StoredSource::CheckRun => {
-                return Ok(Self::CheckFailed(CheckFailure {
-                    repository,
-                    pull_request: PullRequestNumber(number.0),
-                    check_run: id.0,
-                    name: issue.title,
-                    head: body.parse()?,
-                    by,
-                    by_id,
-                }));
+                let pull_request = PullRequestNumber(number.0);
+                let task = CheckFailure { pull_request, name: issue.title, head: body.parse()? };
+                return Ok(Self::Event(EventRequest::new(repository, (by, by_id, by_is_bot), id.0, &task)));
             }
         };
         let comment = RequestComment {
@@ -237,7 +221,7 @@ mod tests {
         let mention = row("comment", json!("revise"), "@mendwright rename it");
         let check = row("check_run", json!("revise"), &head);
         let read = |row: &Value| serde_json::from_value::<QueuedRequest>(row.clone()).unwrap();
-        for row in [&command, &review, &mention, &check] {
+        for row in [&command, &review, &mention] {
             assert_eq!(serde_json::to_value(read(row)).unwrap(), *row);
         }
         let grant = BudgetExtension { cents: Some(250), turns: None };
@@ -249,8 +233,47 @@ mod tests {
         assert!(
             matches!(read(&mention), QueuedRequest::Review(request) if request.kind == ReviewKind::Comment)
         );
-        assert!(matches!(read(&check), QueuedRequest::CheckFailed(failure)
-            if failure.name == "tests" && failure.head.as_str() == head));
+        let check = read(&check);
+        assert_eq!(check.source(), ("check_run", 5));
+        let QueuedRequest::Event(request) = &check else { panic!("{check:?}") };
+        let failure: CheckFailure = request.read().unwrap();
+        assert_eq!(
+            (failure.pull_request.0, failure.name.as_str(), failure.head.as_str()),
+            (7, "tests", &*head)
+        );
+        assert_eq!(read(&serde_json::to_value(&check).unwrap()), check);
+    }
+
+    #[test]
+    fn stored_form_of_an_event_never_changes() {
+        let stored = json!({
+            "repository": {"installation": 9, "id": 42, "name": "octo/repo"},
+            "by": "grace",
+            "by_id": 2,
+            "by_is_bot": false,
+            "task": "check_run",
+            "id": 5,
+            "data": {"pull_request": 7, "name": "tests", "head": "a".repeat(40)},
+        });
+        let read: QueuedRequest = serde_json::from_value(stored.clone()).unwrap();
+        let QueuedRequest::Event(request) = &read else { panic!("{read:?}") };
+        assert!(request.read::<CheckFailure>().is_ok_and(|failure| failure.name == "tests"));
+        assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+    }
+
+    #[test]
+    fn task_of_a_newer_version_is_kept_and_says_what_it_is() {
+        let stored = json!({
+            "repository": {"installation": 9, "id": 42, "name": "octo/repo"},
+            "by": "grace", "by_id": 2, "by_is_bot": false, "task": "milestone", "id": 5, "data": [1],
+        });
+        let read: QueuedRequest = serde_json::from_value(stored.clone()).unwrap();
+        let QueuedRequest::Event(request) = &read else { panic!("{read:?}") };
+        assert_eq!(
+            request.read::<CheckFailure>().unwrap_err(),
+            "it is the task \"milestone\" and not \"check_run\""
+        );
+        assert_eq!(serde_json::to_value(&read).unwrap(), stored);
     }
 
     #[test]
@@ -286,7 +309,7 @@ mod tests {
         fields.remove("said_in");
         fields.remove("body");
         let read: QueuedRequest = serde_json::from_value(oldest).unwrap();
-        assert_eq!((read.source(), read.number()), (("comment", 5), IssueNumber(7)));
+        assert_eq!(read.source(), ("comment", 5));
         assert!(matches!(read, QueuedRequest::Command(request) if request.command == SlashCommand::Stop));
     }
 

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    CallCost, CommentId, EgressReport, EscalationReason, FailedTest, Flag, JobOutcome, JobSettings, JobState,
-    Login, Message, ProcessOutput, ResumeReason, Sha, TestRun, Usage,
+    CallCost, CommentId, EgressReport, EscalationReason, FailedTest, FetchedSubmodule, Flag, JobOutcome,
+    JobSettings, JobState, Login, Message, MissingSubmodule, PlanResult, ProcessOutput, ResumeReason,
+    SetupRecipe, Sha, TestRun, Usage,
 };
 
 /// A setup command that ran.
@@ -119,6 +120,28 @@ pub enum TranscriptEvent {
         base_branch: String,
         /// The settings.
         settings: Box<JobSettings>,
+    },
+    /// A way to set the repository up and to run its tests was tried. Recorded if the first one was not good.
+    PlanTried {
+        /// What it was, and how it ended.
+        result: PlanResult,
+    },
+    /// No plan was good, and a model begins to look for one, in a sandbox of its own. The conversation that follows is
+    /// the setup agent's, until it ends or begins anew.
+    SetupAgentStarted {
+        /// What it may spend of the job's budget, in US dollars.
+        usd_max: f64,
+        /// How often it may call the model.
+        turns_max: u32,
+    },
+    /// The setup agent ended.
+    SetupAgentEnded {
+        /// What it found, if that was seen to work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipe: Option<SetupRecipe>,
+        /// Why it found nothing, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// A sandbox was started.
     SandboxStarted {
@@ -333,6 +356,15 @@ pub enum TranscriptEvent {
         /// What is missing, a sentence for each kind.
         missing: Vec<String>,
     },
+    /// The submodules of the base commit were looked at.
+    SubmodulesFetched {
+        /// The base commit.
+        base: Sha,
+        /// Those whose files sandboxes have.
+        fetched: Vec<FetchedSubmodule>,
+        /// Those whose files they do not have.
+        missing: Vec<MissingSubmodule>,
+    },
     /// Something worth knowing that no other event says.
     Note {
         /// The text.
@@ -374,9 +406,13 @@ impl TranscriptEvent {
             | Self::BranchFound { .. }
             | Self::Ended { .. } => EventClass::Lifecycle,
             Self::Prepared { .. }
+            | Self::PlanTried { .. }
+            | Self::SetupAgentStarted { .. }
+            | Self::SetupAgentEnded { .. }
             | Self::SandboxStarted { .. }
             | Self::SetUp { .. }
             | Self::Egress { .. }
+            | Self::SubmodulesFetched { .. }
             | Self::BaselineRun { .. }
             | Self::CommentsRead { .. }
             | Self::Instructed { .. } => EventClass::Preparation,

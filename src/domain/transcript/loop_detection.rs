@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::TranscriptEvent;
+use super::{ToolEffect, TranscriptEvent};
 use crate::domain::{AssistantBlock, Message, ToolArguments, ToolCall, ToolResult};
 
 /// Calls that are compared with a new one.
@@ -144,7 +144,7 @@ impl LoopDetector {
     fn add_results(&mut self, calls: &[ToolCall], results: &[ToolResult]) {
         let (mut changed, mut tried) = (false, false);
         for (call, result) in calls.iter().zip(results) {
-            match ToolEffect::of(&call.name) {
+            match effect_of(call) {
                 ToolEffect::Changes if !result.is_error => changed = true,
                 ToolEffect::Tries => {
                     tried = true;
@@ -182,7 +182,7 @@ impl LoopDetector {
         let is_same = |other: &&RememberedCall| other.call == call_hash && other.result == result_hash;
         let times = self.calls.iter().filter(is_same).count() + 1;
         let is_noticed = self.calls.iter().filter(is_same).any(|other| other.is_noticed);
-        if ToolEffect::of(&call.name) == ToolEffect::Changes && !result.is_error && times == 1 {
+        if effect_of(call) == ToolEffect::Changes && !result.is_error && times == 1 {
             // After a change of files, the same call asks something new.
             self.calls.clear();
         }
@@ -206,24 +206,9 @@ fn call_in(block: &AssistantBlock) -> Option<&ToolCall> {
     }
 }
 
-/// What a tool does, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ToolEffect {
-    Changes,
-    Tries,
-    Reads,
-    Speaks,
-}
-
-impl ToolEffect {
-    fn of(tool: &str) -> Self {
-        match tool {
-            "edit_file" | "write_file" | "delete_file" | "move_file" => Self::Changes,
-            "run_tests" | "run_command" | "finish" => Self::Tries,
-            "update_plan" | "ask_human" => Self::Speaks,
-            _ => Self::Reads,
-        }
-    }
+/// What a call does. A call of a tool that does not exist reads why.
+fn effect_of(call: &ToolCall) -> ToolEffect {
+    ToolEffect::of(&call.name).unwrap_or(ToolEffect::Reads)
 }
 
 fn hash_of_call(call: &ToolCall) -> u64 {

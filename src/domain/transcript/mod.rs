@@ -3,12 +3,17 @@
 
 mod event;
 mod loop_detection;
+mod plan_result;
 mod queries;
+mod setup_agent;
 mod spend;
+mod tool_effect;
 
 pub use event::{
     EventClass, PromptVersion, QuotedComment, RecordedEvent, SetupCommand, StoredEvent, TranscriptEvent,
     WorkBrief,
 };
 pub use loop_detection::{LoopDetector, LoopNotice, SURCHARGE_CALLS};
+pub use plan_result::{PlanResult, commands_in_words};
 pub use queries::{RecordedBase, RecordedVerdict, Transcript};
+pub use tool_effect::ToolEffect;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{QuotedComment, RecordedEvent, TranscriptEvent};
 use crate::domain::{
-    EscalationReason, FailedTest, Feedback, Flag, JobOutcome, JobSettings, Login, Message, PromptVersion,
-    PullRequestNumber, ResumeReason, Sha, TestRun,
+    EscalationReason, FailedTest, Feedback, FetchedSubmodule, Flag, JobOutcome, JobSettings, Login, Message,
+    MissingSubmodule, PromptVersion, PullRequestNumber, ResumeReason, Sha, TestRun,
 };
 
 /// A job's recorded events in order, or a part of them. Borrows the events, so it can be copied freely.
@@ -59,7 +59,7 @@ impl<'a> Transcript<'a> {
         self.0.iter().find_map(|recorded| pick(&recorded.event))
     }
 
-    fn last<T>(self, pick: impl Fn(&'a TranscriptEvent) -> Option<T>) -> Option<T> {
+    pub(super) fn last<T>(self, pick: impl Fn(&'a TranscriptEvent) -> Option<T>) -> Option<T> {
         self.0.iter().rev().find_map(|recorded| pick(&recorded.event))
     }
 
@@ -145,9 +145,31 @@ impl<'a> Transcript<'a> {
         })
     }
 
-    /// The event of the first recorded base.
+    /// The submodules of a base commit: those whose files sandboxes have, and the others. `None`: they were not
+    /// looked at.
+    pub fn submodules_of(self, commit: &Sha) -> Option<(&'a [FetchedSubmodule], &'a [MissingSubmodule])> {
+        self.last(|event| match event {
+            TranscriptEvent::SubmodulesFetched { base, fetched, missing } if base == commit => {
+                Some((fetched.as_slice(), missing.as_slice()))
+            }
+            _ => None,
+        })
+    }
+
+    /// What sandboxes lack, a sentence for each kind.
+    pub fn missing_in_checkout(self) -> &'a [String] {
+        let missing = self.last(|event| match event {
+            TranscriptEvent::CheckoutIncomplete { missing } => Some(missing.as_slice()),
+            _ => None,
+        });
+        missing.unwrap_or_default()
+    }
+
+    /// The event of the base that was worked from first, with the plan that was chosen for it.
     pub fn first_base_event(self) -> Option<&'a TranscriptEvent> {
-        self.first(|event| matches!(event, TranscriptEvent::Prepared { .. }).then_some(event))
+        let first_run = self.0.iter().position(|recorded| baseline_run(&recorded.event).is_some());
+        Self(&self.0[..first_run.unwrap_or(self.0.len())])
+            .last(|event| matches!(event, TranscriptEvent::Prepared { .. }).then_some(event))
     }
 
     /// The suite's run on the base that was recorded last, before any change.
@@ -203,7 +225,8 @@ impl<'a> Transcript<'a> {
 
     /// Whether any message joined the conversation with the model.
     pub fn has_messages(self) -> bool {
-        self.any(|event| matches!(event, TranscriptEvent::MessageAdded { .. }))
+        let is_message = |event: &TranscriptEvent| matches!(event, TranscriptEvent::MessageAdded { .. });
+        self.events_by_agent().any(|(event, is_of_setup_agent)| is_message(event) && !is_of_setup_agent)
     }
 
     /// Whether the model answered at least once.

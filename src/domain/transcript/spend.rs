@@ -37,9 +37,11 @@ impl Transcript<'_> {
     /// What was spent in these events. Includes the tool calls that were charged for going in circles.
     pub fn spend(self) -> Spend {
         let (mut spend, mut loops) = (Spend::zero(), LoopDetector::default());
-        for recorded in self.events() {
-            spend.add(&recorded.event);
-            loops.apply(&recorded.event);
+        for (event, is_of_setup_agent) in self.events_by_agent() {
+            spend.add(event);
+            if !is_of_setup_agent {
+                loops.apply(event);
+            }
         }
         spend.surcharge = loops.surcharge();
         spend

@@ -130,6 +130,7 @@ impl EmulatedGitHub {
                 private: true,
                 archived: false,
                 covered: true,
+                hidden_from: Vec::new(),
                 default_branch,
                 created_at: now,
                 pushed_at: now,
@@ -141,6 +142,30 @@ impl EmulatedGitHub {
             });
         });
         Ok(self.url.join(&format!("{name}.git")).expect("a checked repository name fits into a URL"))
+    }
+
+    /// Makes a repository one that the App's installation does not cover. Nothing happens if there is none of the
+    /// name.
+    pub fn take_out(&self, full_name: &str) {
+        self.with_repository(full_name, |repository| repository.covered = false);
+    }
+
+    /// Makes a repository public.
+    pub fn make_public(&self, full_name: &str) {
+        self.with_repository(full_name, |repository| repository.private = false);
+    }
+
+    /// Takes an account's permissions in a repository, whatever its role is in the others.
+    pub fn hide_from(&self, full_name: &str, login: &str) {
+        self.with_repository(full_name, |repository| repository.hidden_from.push(login.to_lowercase()));
+    }
+
+    fn with_repository(&self, full_name: &str, change: impl FnOnce(&mut Repository)) {
+        self.shared.with_db(|db| {
+            if let Some(index) = db.repository_named(full_name) {
+                change(&mut db.repositories[index]);
+            }
+        });
     }
 
     /// Adds the repository of a seed and opens its issues.

@@ -24,7 +24,10 @@ pub struct Conversation {
     /// Answers to requests without tools; the first whose expectations hold is sent.
     #[serde(default)]
     pub brief: Vec<ScriptedTurn>,
-    /// Answers to requests with tools, by the number of assistant messages in the request.
+    /// Answers to requests with the tools of the setup agent, by the number of assistant messages in the request.
+    #[serde(default)]
+    pub setup: Vec<ScriptedTurn>,
+    /// Answers to other requests with tools, by the number of assistant messages in the request.
     pub turns: Vec<ScriptedTurn>,
     /// The answers after the last turn.
     #[serde(default)]
@@ -256,7 +259,12 @@ impl Conversation {
             let turns: &Vec<ScriptedTurn> = turns;
             turns.iter().enumerate().map(|(index, turn)| (format!("{list}[{index}]"), turn)).collect()
         };
-        let all = [named("brief", &conversation.brief), named("turns", &conversation.turns)].concat();
+        let all = [
+            named("brief", &conversation.brief),
+            named("setup", &conversation.setup),
+            named("turns", &conversation.turns),
+        ]
+        .concat();
         for (place, turn) in all {
             if turn.say.is_empty() && turn.calls.is_empty() && turn.stop.is_none() {
                 return contradiction(place, "it has neither text nor a tool call");
@@ -274,10 +282,11 @@ impl Conversation {
     }
 
     /// The answer to a request with tools that holds `assistant_messages` messages of the model.
-    pub(super) fn turn(&self, assistant_messages: usize) -> Option<&ScriptedTurn> {
+    pub(super) fn turn(&self, assistant_messages: usize, is_of_setup: bool) -> Option<&ScriptedTurn> {
+        let turns = if is_of_setup { &self.setup } else { &self.turns };
         match self.afterwards {
-            Afterwards::Error => self.turns.get(assistant_messages),
-            Afterwards::RepeatLast => self.turns.get(assistant_messages).or(self.turns.last()),
+            Afterwards::Error => turns.get(assistant_messages),
+            Afterwards::RepeatLast => turns.get(assistant_messages).or(turns.last()),
         }
     }
 }
@@ -300,7 +309,7 @@ mod tests {
         let times: Vec<_> =
             conversation.turns.iter().filter_map(|turn| turn.fault.as_ref()).map(TurnFault::times).collect();
         assert_eq!(times, [2, 1, 1, 1, 1]);
-        assert_eq!(conversation.turn(99), conversation.turns.last());
+        assert_eq!(conversation.turn(99, false), conversation.turns.last());
         assert_eq!(conversation.turns[5].calls[0].arguments_text(), "{}");
         assert_eq!(conversation.turns[5].calls[1].arguments_text(), "{");
     }

@@ -25,10 +25,10 @@
 //!   "context_tokens": 200000
 //! }
 //! ```
-//! - A request **with tools** is answered with the turn whose index is the number of assistant messages
-//!   in it, so a resumed conversation continues at the right turn without any stored state. If its first
-//!   message says `Turns so far: N.`, it continues an earlier conversation at turn N. A request **without
-//!   tools** is answered with the first turn of `brief` whose `expect` holds.
+//! - A request **with tools** is answered with the turn (of `setup`, if it offers `propose_setup`, else of `turns`)
+//!   whose index is the number of assistant messages in it, so a resumed conversation continues at the right turn
+//!   without any stored state. If its first message says `Turns so far: N.`, it continues an earlier conversation at
+//!   turn N. A request **without tools** is answered with the first turn of `brief` whose `expect` holds.
 //! - `expect`: texts that must, or must not, be in the request (system prompt, messages, tool
 //!   results, tool arguments), or in its last message. Otherwise the answer is 400 and a violation.
 //! - `calls`: `arguments` is JSON (default `{}`), `raw_arguments` is text that may be invalid JSON.

@@ -79,6 +79,11 @@ impl PromptMessage {
 }
 
 impl ParsedRequest {
+    /// Whether the setup agent asks: it has tools of its own.
+    pub(super) fn is_of_setup_agent(&self) -> bool {
+        self.tools.iter().any(|tool| tool.name == "propose_setup")
+    }
+
     /// The index of the turn that answers this request: the number of assistant messages.
     pub(super) fn turn_index(&self) -> usize {
         let assistant =

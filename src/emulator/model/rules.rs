@@ -97,7 +97,7 @@ impl ParsedRequest {
         });
         let fingerprints = self.fingerprints();
         assistant.zip(self.turns_before()..).find_map(|((opaque, blocks_before), number)| {
-            let think = conversation.turn(number)?.think.as_ref()?;
+            let think = conversation.turn(number, self.is_of_setup_agent())?.think.as_ref()?;
             let expected = thinking_block(think, number, fingerprints[*blocks_before]);
             (!opaque.contains(&expected)).then_some(number)
         })

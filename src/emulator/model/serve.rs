@@ -114,7 +114,7 @@ fn choose<'a>(shared: &'a Shared, parsed: &ParsedRequest, number: usize) -> Resu
             format!("no answer to a request without tools: {why}")
         });
     }
-    let turn = shared.conversation.turn(number);
+    let turn = shared.conversation.turn(number, parsed.is_of_setup_agent());
     let turn = turn.ok_or_else(|| format!("the conversation has no turn {number}: it has ended"))?;
     match parsed.unmet_expectation(&turn.expect) {
         None => Ok(turn),

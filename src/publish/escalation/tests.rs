@@ -12,6 +12,7 @@ use crate::domain::{
     BudgetExhausted, BudgetScope, DailyCapReached, ExitStatus, SecretFinding, Transcript, WritableMount,
 };
 
+mod for_operator;
 mod handed_over;
 mod sandbox_lacks;
 
@@ -182,7 +183,7 @@ fn every_reason_has_its_own_text_and_steps() {
         EscalationReason::Question { question: why() },
         EscalationReason::NotVerified { why: why() },
         EscalationReason::Refused { why: why() },
-        EscalationReason::Environment { why: why() },
+        EscalationReason::Environment { why: why(), operator: None },
         EscalationReason::Model { why: why() },
         EscalationReason::NotShown { why: why(), commit: commit() },
         EscalationReason::NotPublished {
@@ -291,7 +292,8 @@ fn every_reason_has_its_own_text_and_steps() {
 fn job_without_a_model_answer_says_so() {
     let job = fixed().0.job().clone();
     let evidence = Evidence::from_transcript(&job, Transcript::default());
-    let comments = render(&evidence, &EscalationReason::Environment { why: "no test command".into() });
+    let comments =
+        render(&evidence, &EscalationReason::Environment { why: "no test command".into(), operator: None });
     assert_eq!(comments.len(), 1);
     assert!(comments[0].contains("Nothing: the job ended before the model's first answer."));
 }

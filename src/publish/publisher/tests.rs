@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::{BudgetExhausted, CommentId, FailedCheck, Login, Permission, PullRequestNumber, Sha};
 use crate::github::{
     AppIdentity, CheckRun, CreatedCommit, GitAccess, Issue, Label, NewCommit, Repository, ReviewComment,
-    Reviewers,
+    Reviewers, SubmoduleAccess, SubmoduleRequest,
 };
 
 /// Comments by issue and pull requests by branch; the rest of the port is not needed here.
@@ -221,6 +221,14 @@ impl GitHub for InMemory {
     }
 
     async fn git_access(&self, _: &RepositoryRef) -> Result<GitAccess, GitHubError> {
+        unreachable!("publishing does not use git")
+    }
+    async fn submodule_access(
+        &self,
+        _: &RepositoryRef,
+        _: SubmoduleRequest<'_>,
+        _: &Login,
+    ) -> Result<SubmoduleAccess, GitHubError> {
         unreachable!("publishing does not use git")
     }
     async fn app_identity(&self) -> Result<AppIdentity, GitHubError> {

@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mounts::MountPlan;
-use crate::sandbox::egress::PROXY_PORT;
-use crate::sandbox::image::UnpackedImage;
-use crate::sandbox::layout::TOOLBOX_PATH;
-use crate::sandbox::{environment, seccomp};
+use crate::sandbox::{PROXY_PORT, TOOLBOX_PATH, UnpackedImage, environment, seccomp};
 
 mod file_system;
 
@@ -179,19 +176,28 @@ impl Arguments {
                     path.push(bin);
                     path.push(":");
                 }
-                path.push(environment::SYSTEM_PATH);
+                path.push(environment::search_path(None));
             }
             RootView::Overlaid(image) | RootView::ReadOnly(image) => {
                 for (name, value) in &image.env {
                     self.add(["--setenv", name, value]);
                 }
-                path.push(image.path.as_deref().unwrap_or(environment::SYSTEM_PATH));
+                path.push(environment::search_path(image.path.as_deref()));
             }
         }
         self.add(["--setenv", "PATH"]);
         self.words.push(path);
         for (name, value) in environment::variables(view.proxy) {
             self.add(["--setenv", name, &value]);
+        }
+        if view.proxy {
+            let root = match &view.root {
+                RootView::Host(_) => Path::new("/"),
+                RootView::Overlaid(image) | RootView::ReadOnly(image) => &image.root,
+            };
+            for (name, value) in environment::certificate_variables(root) {
+                self.add(["--setenv", name, &value]);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use self::hierarchy::{CgroupParent, Hierarchies, Version};
-use crate::sandbox::spec::Limits;
+use crate::sandbox::Limits;
 
 mod hierarchy;
 mod leftovers;

@@ -1,5 +1,5 @@
 //! The host's own system: a digest that stays the same until something that a sandbox sees is installed,
-//! removed or upgraded; and the paths of its programs. Reads a few files; runs nothing.
+//! removed or upgraded. Reads a few files; runs nothing.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -49,15 +49,6 @@ fn digest_of(records: &[&Path], directories: &[&Path], toolchains: &[PathBuf]) -
         add(directory, changed(directory).as_bytes());
     }
     format!("sha256:{}", hex::encode(digest.finalize()))
-}
-
-/// The path of a program on the operator's `PATH`. `bwrap` is started with an empty environment, in which
-/// the system would search only its default directories.
-pub(super) fn find_program(program: &str) -> PathBuf {
-    let path = crate::config::environment().find(|(name, _)| name == "PATH").map(|(_, value)| value);
-    let directories = path.iter().flat_map(|path| path.split(':'));
-    let candidates = directories.map(|directory| Path::new(directory).join(program));
-    candidates.filter(|file| file.is_absolute()).find(|file| file.is_file()).unwrap_or_else(|| program.into())
 }
 
 /// The digest of a file; empty if there is none.

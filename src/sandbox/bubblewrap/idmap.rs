@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use nix::libc;
 
-use super::host::find_program;
+use crate::sandbox::find_program;
 
 /// The namespace of a mapping of one user, and the group of the same number.
 #[derive(Debug, Clone)]

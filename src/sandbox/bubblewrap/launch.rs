@@ -19,13 +19,10 @@ use super::mounts::{MountNamespace, MountPlan};
 use super::process;
 use super::report::AppliedLimits;
 use super::subuid::SubordinateUsers;
-use crate::domain::{Guarantee, SandboxKind};
-use crate::sandbox::egress::Egress;
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::image::{ImageStore, UnpackedImage};
-use crate::sandbox::spec::{Limits, Root, SandboxSpec};
-use crate::sandbox::toolbox::Toolbox;
-use crate::sandbox::toolbox_binary::TOOLBOX;
+use crate::domain::Guarantee;
+use crate::sandbox::{
+    Egress, ImageStore, Limits, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage,
+};
 
 /// User ids that no distribution assigns, and that fit the seven octal digits of a tar header.
 const FIRST_USER: u32 = 1_900_000;
@@ -130,7 +127,7 @@ impl Launcher {
             Command::new(&program).arg(option).env_clear().stdin(Stdio::null()).stderr(Stdio::null()).output()
         };
         let version = run("--version").map_err(|error| {
-            unavailable(
+            SandboxError::unavailable(
                 format!("the program '{}' cannot be started ({error})", program.display()),
                 "install the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap)",
             )
@@ -151,7 +148,9 @@ impl Launcher {
         };
         match launcher.detect_features() {
             Ok(()) => Ok(launcher),
-            Err(why) => Err(unavailable(format!("bwrap cannot start a sandbox here ({why})"), &remedy())),
+            Err(why) => {
+                Err(SandboxError::unavailable(format!("bwrap cannot start a sandbox here ({why})"), remedy()))
+            }
         }
     }
 
@@ -299,7 +298,7 @@ impl Launcher {
     ) -> Result<Toolbox, SandboxError> {
         if !spec.has_valid_label() {
             let missing = format!("a valid label; {:?} is not one", spec.label);
-            return Err(unavailable(missing, "use at most 60 of a-z, 0-9 and '-'"));
+            return Err(SandboxError::unavailable(missing, "use at most 60 of a-z, 0-9 and '-'"));
         }
         let image = match &spec.root {
             Root::Host { .. } => None,
@@ -345,7 +344,10 @@ impl Launcher {
         let spec = request.spec;
         let toolchains = match &spec.root {
             Root::Host { toolchains } => checked_toolchains(toolchains).map_err(|why| {
-                unavailable(why, "correct the list of toolchain directories in the configuration")
+                SandboxError::unavailable(
+                    why,
+                    "correct the list of toolchain directories in the configuration",
+                )
             })?,
             Root::Image(_) => Vec::new(),
         };
@@ -362,9 +364,9 @@ impl Launcher {
             Some(image) => RootView::ReadOnly(image),
         };
         let not_started = |why: String| {
-            LaunchError::NotStarted(unavailable(
+            LaunchError::NotStarted(SandboxError::unavailable(
                 format!("the sandbox could not be started ({why})"),
-                &remedy(),
+                remedy(),
             ))
         };
         let owners = match (mode.maps_owners, privileges) {
@@ -450,10 +452,6 @@ fn writable_bytes(limits: &Limits, memory_is_bounded: bool) -> u64 {
 fn owner_of(path: &Path) -> Result<u32, SandboxError> {
     let gone = |e| SandboxError::Gone(format!("{} no longer exists: {e}", path.display()));
     Ok(std::fs::metadata(path).map_err(gone)?.uid())
-}
-
-fn unavailable(missing: String, remedy: &str) -> SandboxError {
-    SandboxError::Unavailable { kind: SandboxKind::Bubblewrap, missing, remedy: remedy.to_owned() }
 }
 
 #[cfg(test)]

@@ -17,13 +17,10 @@ use tracing::Instrument;
 
 use self::arguments::SnapshotView;
 use self::launch::Launcher;
-use self::setup_cache::SetupCache;
-use super::error::{CallError, SandboxError};
-use super::image::ImageStore;
-use super::options::SandboxOptions;
-use super::port::Sandbox;
-use super::spec::{CacheLimits, Limits, ResolvedRoot, Root, SandboxSpec, SetupKey, SetupSnapshot};
-use super::toolbox::Toolbox;
+use super::{
+    CacheLimits, CallError, DirectoryCache, ImageStore, Limits, ResolvedRoot, Root, Sandbox, SandboxError,
+    SandboxOptions, SandboxSpec, SetupKey, SetupSnapshot, Toolbox, find_program,
+};
 use crate::domain::SandboxKind;
 
 mod arguments;
@@ -35,7 +32,6 @@ mod launch;
 mod mounts;
 mod process;
 mod report;
-mod setup_cache;
 mod subuid;
 
 /// Memory of a sandbox that only stores a snapshot.
@@ -45,7 +41,7 @@ const SNAPSHOT_WRITER_MEMORY_BYTES: u64 = 512 << 20;
 #[derive(Debug)]
 pub struct Bubblewrap {
     launcher: Launcher,
-    cache: SetupCache,
+    cache: DirectoryCache,
 }
 
 impl Bubblewrap {
@@ -54,7 +50,7 @@ impl Bubblewrap {
     /// # Errors
     /// `bwrap` is missing (the error names the package), or the kernel does not allow namespaces.
     pub fn new() -> Result<Self, SandboxError> {
-        Self::with_program(host::find_program("bwrap"))
+        Self::with_program(find_program("bwrap"))
     }
 
     /// As [`Bubblewrap::new`], with another `bwrap`.
@@ -62,13 +58,13 @@ impl Bubblewrap {
         cgroup::sweep();
         let state_dir = SandboxOptions::standalone(SandboxKind::Bubblewrap).state_dir;
         let launcher = Launcher::new(program, ImageStore::new(state_dir.clone()))?;
-        Ok(Self { launcher, cache: SetupCache::new(&state_dir) })
+        Ok(Self { launcher, cache: DirectoryCache::new(&state_dir) })
     }
 
     /// The same backend, with images and snapshots in another directory.
     pub fn with_state_dir(mut self, state_dir: &Path) -> Self {
         self.launcher.images = ImageStore::new(state_dir.to_owned());
-        self.cache = SetupCache::new(state_dir);
+        self.cache = DirectoryCache::new(state_dir);
         self
     }
 
@@ -192,7 +188,7 @@ mod tests {
         let error = Bubblewrap::with_program("/nowhere/bwrap".into()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the bubblewrap sandbox cannot be used: the program '/nowhere/bwrap' cannot be started (No such file \
+            "the sandbox cannot be used: the program '/nowhere/bwrap' cannot be started (No such file \
              or directory (os error 2)); install the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap)"
         );
     }

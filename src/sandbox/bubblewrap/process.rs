@@ -23,8 +23,7 @@ use tokio::sync::{oneshot, watch};
 use super::arguments::Arguments;
 use super::cgroup::Cgroup;
 use super::mounts::MountPlan;
-use crate::sandbox::container::ContainerHandle;
-use crate::sandbox::image::UnpackedImage;
+use crate::sandbox::{ContainerHandle, UnpackedImage};
 
 /// How much of the standard error of `bwrap` and the toolbox is kept, for a person to read.
 const STDERR_TAIL_BYTES_MAX: usize = 4 << 10;

@@ -3,9 +3,8 @@
 
 use super::arguments::{Privileges, RootView};
 use super::cgroup::Cgroup;
-use crate::domain::{Guarantee, SandboxKind};
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::spec::SandboxSpec;
+use crate::domain::Guarantee;
+use crate::sandbox::{SandboxError, SandboxSpec};
 
 /// What was applied for one sandbox.
 pub(super) struct AppliedLimits<'a> {
@@ -44,11 +43,10 @@ impl AppliedLimits<'_> {
             Some(missing) => {
                 let (what, remedy) = self.missing_guarantee(*missing);
                 let name = missing.name();
-                Err(SandboxError::Unavailable {
-                    kind: SandboxKind::Bubblewrap,
-                    missing: format!("{what} cannot be enforced here, and '{name}' is required"),
-                    remedy: format!("{remedy}, or stop requiring '{name}' (sandbox.require)"),
-                })
+                Err(SandboxError::unavailable(
+                    format!("{what} cannot be enforced here, and '{name}' is required"),
+                    format!("{remedy}, or stop requiring '{name}' (sandbox.require)"),
+                ))
             }
         }
     }
@@ -187,11 +185,11 @@ mod tests {
         let checked: Vec<String> =
             Guarantee::ALL.iter().map(|required| check(*required, Privileges::UserNamespace)).collect();
         insta::assert_snapshot!(checked.join("\n"), @r"
-        the bubblewrap sandbox cannot be used: a limit on the memory of all processes together cannot be enforced here, and 'memory' is required; run as root, or as a service to which cgroups are delegated (systemd: Delegate=yes), or stop requiring 'memory' (sandbox.require)
+        the sandbox cannot be used: a limit on the memory of all processes together cannot be enforced here, and 'memory' is required; run as root, or as a service to which cgroups are delegated (systemd: Delegate=yes), or stop requiring 'memory' (sandbox.require)
         applied
-        the bubblewrap sandbox cannot be used: a limit on processor time that is not configured cannot be enforced here, and 'processor' is required; set the number of processors (sandbox.cpus), or stop requiring 'processor' (sandbox.require)
-        the bubblewrap sandbox cannot be used: a limit on the bytes written cannot be enforced here, and 'disk' is required; install bubblewrap 0.8 or later, which supports --size, or stop requiring 'disk' (sandbox.require)
-        the bubblewrap sandbox cannot be used: running as another user than this process cannot be enforced here, and 'other_user' is required; run as root, or give this account subordinate ids (/etc/subuid, /etc/subgid) and install newuidmap (package uidmap), or stop requiring 'other_user' (sandbox.require)
+        the sandbox cannot be used: a limit on processor time that is not configured cannot be enforced here, and 'processor' is required; set the number of processors (sandbox.cpus), or stop requiring 'processor' (sandbox.require)
+        the sandbox cannot be used: a limit on the bytes written cannot be enforced here, and 'disk' is required; install bubblewrap 0.8 or later, which supports --size, or stop requiring 'disk' (sandbox.require)
+        the sandbox cannot be used: running as another user than this process cannot be enforced here, and 'other_user' is required; run as root, or give this account subordinate ids (/etc/subuid, /etc/subgid) and install newuidmap (package uidmap), or stop requiring 'other_user' (sandbox.require)
         ");
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use nix::libc;
 
-use super::host::find_program;
+use crate::sandbox::find_program;
 
 /// With fewer users, sandboxes would share users.
 const USERS_MIN: u32 = 4_096;

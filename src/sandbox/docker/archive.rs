@@ -9,9 +9,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use super::labels::WORK_USER;
-use crate::sandbox::layout::{HOME, TOOLBOX_PATH, WORKSPACE};
-use crate::sandbox::seccomp;
-use crate::sandbox::toolbox_binary::TOOLBOX;
+use crate::sandbox::{HOME, TOOLBOX, TOOLBOX_PATH, WORKSPACE, seccomp};
 
 /// Where `init --filters` reads the seccomp filters.
 const FILTERS_PATH: &str = "/.mendwright/filters";

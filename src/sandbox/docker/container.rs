@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use super::engine::{Engine, is_not_found, message};
 use super::memory_watch::{MemoryWatch, OutOfMemory};
-use crate::sandbox::container::ContainerHandle;
+use crate::sandbox::ContainerHandle;
 
 /// How much of the toolbox's standard error is kept, for a person to read.
 const STDERR_TAIL_BYTES_MAX: usize = 4 << 10;

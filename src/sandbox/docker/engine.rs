@@ -10,11 +10,10 @@ use bollard::errors::Error;
 use bollard::models::{SystemInfo, SystemVersion};
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 
-use super::labels::{WORK_USER, unavailable};
+use super::labels::WORK_USER;
 use crate::domain::EngineConfig;
 use crate::domain::Guarantee;
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::spec::{SandboxPurpose, SandboxSpec};
+use crate::sandbox::{SandboxError, SandboxPurpose, SandboxSpec};
 
 /// For a response to any request that does not move whole images.
 const RESPONSE_MAX: Duration = Duration::from_secs(60);
@@ -127,7 +126,7 @@ impl Engine {
         let path = socket.display();
         let seconds = RESPONSE_MAX.as_secs();
         let broken = |error: Error| {
-            unavailable(
+            SandboxError::unavailable(
                 format!("the engine at {path} does not respond correctly ({})", message(&error)),
                 "check that it runs, with `docker version` or `podman info`",
             )
@@ -138,7 +137,7 @@ impl Engine {
         let api = api.negotiate_version().await.map_err(broken)?;
         let (version, info) = tokio::try_join!(api.version(), api.info()).map_err(broken)?;
         if api.client_version() < VERSION_MIN {
-            return Err(unavailable(
+            return Err(SandboxError::unavailable(
                 format!(
                     "the engine at {path} is too old: it supports version {} of the API",
                     api.client_version()
@@ -177,7 +176,7 @@ pub(super) fn find_socket(
     if let Some((address, source)) = named {
         let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(address));
         if !path.is_absolute() || address.len() > SOCKET_BYTES_MAX {
-            return Err(unavailable(
+            return Err(SandboxError::unavailable(
                 format!("a Unix socket, but {source} is {address:?}"),
                 "name one, as unix:///var/run/docker.sock: engines are not used over a network",
             ));
@@ -200,7 +199,7 @@ pub(super) fn find_socket(
     }
     let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
     Err(first_refusal.unwrap_or_else(|| {
-        unavailable(
+        SandboxError::unavailable(
             format!("no engine's socket exists (looked for {})", looked.join(", ")),
             "install and start Docker (Debian, Ubuntu: apt-get install docker.io) or Podman (systemctl start \
              podman.socket), or name its socket",
@@ -211,15 +210,16 @@ pub(super) fn find_socket(
 pub(super) fn unreachable(path: &Path, error: &io::Error) -> SandboxError {
     let path = path.display();
     match error.kind() {
-        io::ErrorKind::PermissionDenied => unavailable(
+        io::ErrorKind::PermissionDenied => SandboxError::unavailable(
             format!("this user may not open the engine's socket {path}"),
             "add the user to its group (usermod -aG docker USER), which amounts to root access on this machine; or \
              run Podman as that user",
         ),
-        io::ErrorKind::NotFound => {
-            unavailable(format!("there is no socket {path}"), "start the engine, or name its socket")
-        }
-        _ => unavailable(
+        io::ErrorKind::NotFound => SandboxError::unavailable(
+            format!("there is no socket {path}"),
+            "start the engine, or name its socket",
+        ),
+        _ => SandboxError::unavailable(
             format!("no engine responds at the socket {path} ({error})"),
             "start the engine (systemctl start docker)",
         ),
@@ -249,7 +249,7 @@ pub(super) fn is_conflict(error: &Error) -> bool {
 
 /// The error for a request that the engine refused or failed.
 pub(super) fn failed(what: &str, error: &Error) -> SandboxError {
-    unavailable(
+    SandboxError::unavailable(
         format!("the engine could not {what} ({})", message(error)),
         "check the engine's log (journalctl -u docker), and that its disk is not full",
     )

@@ -18,10 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::archive::{self, LIST_BYTES_MAX, toolbox_digest};
 use super::container::remove;
 use super::engine::{Engine, failed, is_conflict, is_not_found, message};
-use super::labels::{Label, instance, unavailable};
+use super::labels::{Label, instance};
 use crate::domain::parse_image_reference;
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::layout::TOOLBOX_PATH;
+use crate::sandbox::{SandboxError, TOOLBOX_PATH};
 
 /// For pulling an image from its registry.
 const PULL_MAX: Duration = Duration::from_secs(20 * 60);
@@ -47,8 +46,8 @@ pub(super) struct Image {
     pub exact: String,
     /// `sha256:…`
     pub digest: String,
-    /// Whether it sets `PATH`.
-    pub has_path: bool,
+    /// Its `PATH`, if it sets one.
+    pub path: Option<String>,
     /// The paths of its volumes.
     pub volumes: Vec<String>,
     /// Its labels.
@@ -58,7 +57,7 @@ pub(super) struct Image {
 impl Image {
     fn from_inspection(inspected: ImageInspect, reference: &str) -> Result<Self, SandboxError> {
         let id = inspected.id.unwrap_or_default();
-        let refuse = |missing: String| unavailable(missing, "choose another image");
+        let refuse = |missing: String| SandboxError::unavailable(missing, "choose another image");
         let here = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -88,7 +87,11 @@ impl Image {
         Ok(Self {
             exact,
             digest,
-            has_path: config.env.iter().flatten().any(|variable| variable.starts_with("PATH=")),
+            path: config
+                .env
+                .iter()
+                .flatten()
+                .find_map(|variable| variable.strip_prefix("PATH=").map(str::to_owned)),
             volumes,
             labels: config.labels.unwrap_or_default(),
             id,
@@ -136,7 +139,7 @@ fn checked(reference: &str) -> Result<(), SandboxError> {
     {
         return Ok(());
     }
-    Err(unavailable(
+    Err(SandboxError::unavailable(
         format!("a valid image name; {reference:?} is not one"),
         "write it as NAME:TAG, NAME@sha256:… or an image id",
     ))
@@ -158,7 +161,7 @@ pub(super) async fn find_or_pull(engine: &Engine, reference: &str) -> Result<Ima
         return Ok(image);
     }
     let absent = |why: &str, remedy: String| {
-        Err(unavailable(format!("the engine has no image {reference}, and {why}"), &remedy))
+        Err(SandboxError::unavailable(format!("the engine has no image {reference}, and {why}"), &remedy))
     };
     let remedy = format!("pull it manually (docker pull {reference}), or name another image");
     let is_hex = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());

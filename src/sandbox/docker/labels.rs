@@ -2,9 +2,6 @@
 
 use std::sync::OnceLock;
 
-use crate::domain::SandboxKind;
-use crate::sandbox::error::SandboxError;
-
 /// The user of everything inside while the agent works.
 pub(super) const WORK_USER: u32 = 1000;
 
@@ -46,13 +43,4 @@ impl Label {
 pub(super) fn instance() -> &'static str {
     static INSTANCE: OnceLock<String> = OnceLock::new();
     INSTANCE.get_or_init(|| uuid::Uuid::new_v4().simple().to_string())
-}
-
-/// The error for something that the engine lacks, with what to do about it.
-pub(super) fn unavailable(missing: impl Into<String>, remedy: &str) -> SandboxError {
-    SandboxError::Unavailable {
-        kind: SandboxKind::Docker,
-        missing: missing.into(),
-        remedy: remedy.to_owned(),
-    }
 }

@@ -19,16 +19,14 @@ use self::archive::toolbox_digest;
 use self::container::{DockerContainer, Supervision};
 use self::engine::{Engine, EngineInfo, failed, is_not_found};
 use self::images::{DerivedImages, Image, find, find_or_pull};
-use self::labels::{Label, WORK_USER, instance, unavailable};
+use self::labels::{Label, WORK_USER, instance};
 use self::memory_watch::MemoryWatch;
 use self::request::{ContainerRequest, RequestContext};
 use self::setup_cache::SetupCache;
-use super::egress::Egress;
-use super::error::{CallError, SandboxError};
-use super::options::SandboxOptions;
-use super::port::Sandbox;
-use super::spec::{CacheLimits, ResolvedRoot, Root, SandboxPurpose, SandboxSpec, SetupKey, SetupSnapshot};
-use super::toolbox::Toolbox;
+use super::{
+    CacheLimits, CallError, Egress, ResolvedRoot, Root, Sandbox, SandboxError, SandboxOptions,
+    SandboxPurpose, SandboxSpec, SetupKey, SetupSnapshot, Toolbox,
+};
 use crate::domain::{Guarantee, SandboxKind};
 
 mod archive;
@@ -90,7 +88,7 @@ impl Docker {
         if let Some(mode) = &docker.userns
             && !USERNS_MODES.contains(&mode.split(':').next().unwrap_or_default())
         {
-            return Err(unavailable(
+            return Err(SandboxError::unavailable(
                 format!("a user namespace separate from the host's, but the mode is {mode:?}"),
                 "use 'auto', 'private', 'nomap' or 'keep-id' (Podman), or remove the key",
             ));
@@ -132,7 +130,7 @@ impl Docker {
             };
             let image = image.filter(is_ours).ok_or_else(|| {
                 let missing = format!("the setup snapshot {} no longer exists", snapshot.key);
-                unavailable(missing, "run the setup again")
+                SandboxError::unavailable(missing, "run the setup again")
             })?;
             return Ok((image.id.clone(), image));
         }
@@ -180,7 +178,7 @@ impl Docker {
             let limits_root =
                 is_setup && engine.info.may_limit_root && !self.cannot_limit_root.load(Ordering::SeqCst);
             if is_setup && !limits_root && spec.required.contains(&Guarantee::Disk) {
-                return Err(unavailable(
+                return Err(SandboxError::unavailable(
                     "the guarantee 'disk', which is required: the engine's storage driver cannot limit what a setup \
                      writes",
                     "use overlay2 on xfs with pquota, btrfs or zfs, or remove 'disk' from the required guarantees",
@@ -240,7 +238,7 @@ impl Docker {
     fn refused(&self, what: &str, error: &Error) -> SandboxError {
         let message = engine::message(error);
         match &self.runtime {
-            Some(runtime) if message.contains(runtime.as_str()) => unavailable(
+            Some(runtime) if message.contains(runtime.as_str()) => SandboxError::unavailable(
                 format!("the engine cannot {what} with the runtime {runtime:?} ({message})"),
                 "install that runtime and name it in the engine's configuration (/etc/docker/daemon.json)",
             ),
@@ -251,12 +249,12 @@ impl Docker {
     async fn start_in_span(&self, spec: &SandboxSpec) -> Result<Toolbox, SandboxError> {
         if !spec.has_valid_label() {
             let missing = format!("a valid label; {:?} is not one", spec.label);
-            return Err(unavailable(missing, "use at most 60 of a-z, 0-9 and '-'"));
+            return Err(SandboxError::unavailable(missing, "use at most 60 of a-z, 0-9 and '-'"));
         }
         let engine = self.engine().await?;
         let our_user = nix::unistd::geteuid().as_raw();
         if let Some(missing) = engine.info.missing(spec, self.userns.as_deref(), our_user) {
-            return Err(unavailable(
+            return Err(SandboxError::unavailable(
                 missing,
                 "correct the engine's configuration, or require fewer guarantees",
             ));
@@ -393,7 +391,7 @@ fn hard_limit(resource: Resource) -> u64 {
 }
 
 fn no_image() -> SandboxError {
-    unavailable(
+    SandboxError::unavailable(
         "a container needs an image as its root file system, but none is named",
         "name one (sandbox.image, --image)",
     )

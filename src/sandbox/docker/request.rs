@@ -10,10 +10,7 @@ use serde::Serialize;
 use super::engine::EngineInfo;
 use super::images::Image;
 use super::labels::{Label, WORK_USER};
-use crate::sandbox::egress::PROXY_PORT;
-use crate::sandbox::environment;
-use crate::sandbox::layout::{HOME, TOOLBOX_PATH, WORKSPACE};
-use crate::sandbox::spec::{SandboxPurpose, SandboxSpec};
+use crate::sandbox::{HOME, PROXY_PORT, SandboxPurpose, SandboxSpec, TOOLBOX_PATH, WORKSPACE, environment};
 
 /// Paths that reveal something about the host or could disturb it: what engines cover by themselves (the
 /// longest of their lists), the rest of `/sys` except the container's own cgroups, and the host's DNS.
@@ -293,9 +290,7 @@ fn variables(spec: &SandboxSpec, context: &RequestContext<'_>) -> Vec<String> {
     let proxy = !spec.allowed_hosts.is_empty();
     let ours = environment::variables(proxy);
     let mut variables: Vec<String> = ours.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if !context.base.has_path {
-        variables.push(format!("PATH={}", environment::SYSTEM_PATH));
-    }
+    variables.push(format!("PATH={}", environment::search_path(context.base.path.as_deref())));
     let mut removed: BTreeSet<&str> = PROXY_VARIABLES.into();
     if spec.snapshot.is_some() {
         // The image of a snapshot has the setup's variables.

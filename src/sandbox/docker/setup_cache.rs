@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+use jiff::Timestamp;
 use nix::libc;
 use sha2::{Digest, Sha256};
 
@@ -14,8 +15,7 @@ use super::container::{remove, written_bytes};
 use super::engine::{Engine, failed, is_conflict, is_not_found};
 use super::images::{commit, upload};
 use super::labels::Label;
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::spec::{CacheLimits, SetupKey, SetupSnapshot};
+use crate::sandbox::{CacheLimits, SandboxError, SetupKey, SetupSnapshot};
 
 /// The repository of snapshots, with a part for each owner. No registry has that name.
 const REPOSITORY: &str = "localhost/mendwright-kept";
@@ -77,8 +77,11 @@ impl SetupCache {
                 (Label::Toolbox, toolbox_digest().to_owned()),
                 (Label::Bytes, bytes.to_string()),
             ];
-            let location = commit(engine, container, &self.name(), key.as_str(), &labels).await?;
-            Ok(SetupSnapshot { key: key.clone(), location, bytes })
+            commit(engine, container, &self.name(), key.as_str(), &labels).await?;
+            // As the engine recorded it, so that the same snapshot is found later.
+            let found = self.all(engine).await?.into_iter().find(|cached| cached.snapshot.key == *key);
+            let found = found.ok_or_else(|| SandboxError::Gone("it was removed at once".to_owned()))?;
+            Ok(found.snapshot)
         }
         .await;
         remove(engine, container).await;
@@ -148,6 +151,7 @@ impl SetupCache {
                     key: key.clone(),
                     location: image.id,
                     bytes: label(Label::Bytes).parse().unwrap_or(0),
+                    created: Timestamp::from_second(image.created).unwrap_or_default(),
                 },
             };
             by_key.insert(key, cached);
@@ -213,6 +217,7 @@ mod tests {
                 key: SetupKey::from_hex(digit.to_string().repeat(64)).unwrap(),
                 location: String::new(),
                 bytes,
+                created: Timestamp::UNIX_EPOCH,
             },
             last_used: now - Duration::from_secs(age),
             is_stale,

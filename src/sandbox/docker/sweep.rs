@@ -11,8 +11,7 @@ use super::archive::toolbox_digest;
 use super::container::remove;
 use super::engine::{Engine, failed, is_not_found};
 use super::labels::Label;
-use crate::sandbox::error::SandboxError;
-use crate::sandbox::options::STANDALONE_OWNER;
+use crate::sandbox::{STANDALONE_OWNER, SandboxError};
 
 /// A container that does not run is a leftover after this time. Before that, it may be about to start.
 const START_MAX: Duration = Duration::from_secs(10 * 60);

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::images::image_builder;
 use super::*;
 use crate::domain::EngineConfig;
-use crate::sandbox::spec::Limits;
+use crate::sandbox::Limits;
 
 fn info() -> EngineInfo {
     EngineInfo {
@@ -24,7 +24,7 @@ fn base() -> Image {
         id: "sha256:base".to_owned(),
         exact: "name@sha256:digest".to_owned(),
         digest: "sha256:digest".to_owned(),
-        has_path: true,
+        path: Some("/usr/bin:/bin".to_owned()),
         volumes: vec!["/data".to_owned()],
         labels: [].into(),
     }
@@ -99,6 +99,7 @@ fn work_container_has_no_privileges() {
     Env + "CARGO_NET_OFFLINE=true"
     Env + "npm_config_offline=true"
     Env + "PIP_RETRIES=0"
+    Env + "PATH=/home/agent/.local/bin:/usr/bin:/bin"
     Env + "ALL_PROXY"
     Env + "FTP_PROXY"
     Env + "HTTPS_PROXY"
@@ -225,6 +226,10 @@ fn setup_container_may_do_only_what_package_managers_need() {
     Env + "npm_config_fetch_retry_mintimeout=500"
     Env + "npm_config_fetch_retry_maxtimeout=2000"
     Env + "PIP_RETRIES=2"
+    Env + "PUPPETEER_SKIP_DOWNLOAD=true"
+    Env + "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1"
+    Env + "CYPRESS_INSTALL_BINARY=0"
+    Env + "UV_NATIVE_TLS=true"
     HostConfig.AutoRemove = false
     HostConfig.CapAdd + "CHOWN"
     HostConfig.CapAdd + "DAC_OVERRIDE"
@@ -242,7 +247,12 @@ fn setup_container_may_do_only_what_package_managers_need() {
 #[test]
 fn container_with_a_snapshot_has_no_proxy_variables_of_the_setup() {
     let location = "sha256:kept".to_owned();
-    let snapshot = SetupSnapshot { key: SetupKey::from_hex("0".repeat(64)).unwrap(), location, bytes: 0 };
+    let snapshot = SetupSnapshot {
+        key: SetupKey::from_hex("0".repeat(64)).unwrap(),
+        location,
+        bytes: 0,
+        created: jiff::Timestamp::UNIX_EPOCH,
+    };
     let snapshot = SandboxSpec { snapshot: Some(snapshot), ..small(SandboxPurpose::Work) };
     let request = request(&snapshot, &info(), false);
     for (name, _) in crate::sandbox::environment::variables(true) {
@@ -315,12 +325,12 @@ fn refusal(engine: EngineConfig, environment: &[(&str, &str)]) -> String {
 #[test]
 fn unreachable_engine_is_an_error_with_a_remedy() {
     let named = |socket: &str| EngineConfig { socket: Some(socket.to_owned()), ..EngineConfig::default() };
-    insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the docker sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name its socket");
-    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the docker sandbox cannot be used: a Unix socket, but DOCKER_HOST is "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: engines are not used over a network"#);
-    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the docker sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name its socket");
+    insta::assert_snapshot!(refusal(named("unix:///nowhere/engine.sock"), &[]), @"the sandbox cannot be used: there is no socket /nowhere/engine.sock; start the engine, or name its socket");
+    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "tcp://10.0.0.1:2375")]), @r#"the sandbox cannot be used: a Unix socket, but DOCKER_HOST is "tcp://10.0.0.1:2375"; name one, as unix:///var/run/docker.sock: engines are not used over a network"#);
+    insta::assert_snapshot!(refusal(EngineConfig::default(), &[("DOCKER_HOST", "unix:///nowhere/else.sock")]), @"the sandbox cannot be used: there is no socket /nowhere/else.sock; start the engine, or name its socket");
     let forbidden =
         engine::unreachable(Path::new("/var/run/docker.sock"), &std::io::ErrorKind::PermissionDenied.into());
-    insta::assert_snapshot!(forbidden.to_string(), @"the docker sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), which amounts to root access on this machine; or run Podman as that user");
+    insta::assert_snapshot!(forbidden.to_string(), @"the sandbox cannot be used: this user may not open the engine's socket /var/run/docker.sock; add the user to its group (usermod -aG docker USER), which amounts to root access on this machine; or run Podman as that user");
     let directory = tempfile::tempdir().unwrap();
     let nobody = directory.path().join("nobody.sock");
     drop(std::os::unix::net::UnixListener::bind(&nobody).unwrap());

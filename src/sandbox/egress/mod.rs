@@ -111,6 +111,23 @@ impl Refusal {
     }
 }
 
+/// Most addresses of a host that are named.
+const ADDRESSES_NAMED_MAX: usize = 8;
+
+/// What an operator writes to allow a host at these addresses.
+fn entries_of(name: &str, addresses: &[SocketAddr]) -> String {
+    let mut entries: Vec<String> = Vec::new();
+    for address in addresses {
+        let entry = AllowedHost::parse(&format!("{name}={}", address.ip().to_canonical()));
+        let entry = entry.map(|entry| entry.to_string()).ok().filter(|entry| !entries.contains(entry));
+        entries.extend(entry.filter(|_| entries.len() < ADDRESSES_NAMED_MAX));
+    }
+    match entries.is_empty() {
+        true => format!("{name}=RANGE"),
+        false => entries.join(", "),
+    }
+}
+
 /// How a connection is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -214,8 +231,18 @@ impl Egress {
             return Err(Refusal::forbidden(format!("over {CONNECTIONS_TOTAL_MAX} connections")));
         }
         let unreachable = |e: io::Error| Refusal::unreachable(format!("'{host}' cannot be reached: {e}"));
-        let found = lookup_host((allowed.name(), port)).await.map_err(unreachable)?;
-        let addresses = self.check_addresses(allowed, found).map_err(Refusal::forbidden)?;
+        let name = allowed.first().map_or(host, |entry| entry.name());
+        let found: Vec<SocketAddr> = lookup_host((name, port)).await.map_err(unreachable)?.collect();
+        let (mut addresses, mut refusal) = (Vec::new(), None);
+        for entry in allowed {
+            match self.check_addresses(entry, found.iter().copied()) {
+                Ok(more) => addresses.extend(more),
+                Err(why) => refusal = refusal.or(Some(why)),
+            }
+        }
+        if let Some(why) = refusal.filter(|_| addresses.is_empty()) {
+            return Err(Refusal::forbidden(why));
+        }
         // The name is not resolved again, so the connection goes to a checked address.
         TcpStream::connect(addresses.as_slice()).await.map_err(unreachable)
     }
@@ -252,26 +279,32 @@ impl Egress {
                 false => Ok(left),
             };
         }
-        let public: Vec<_> = found.filter(|address| (self.0.policy.is_public)(address.ip())).collect();
+        let found: Vec<_> = found.collect();
+        let is_public = |address: &&SocketAddr| (self.0.policy.is_public)(address.ip());
+        let public: Vec<_> = found.iter().filter(is_public).copied().collect();
         if public.is_empty() {
             return Err(format!(
-                "'{name}' has no public address; an internal host is named with where it is, as {name}=RANGE"
+                "'{name}' has no public address; an internal host is named with where it is, as {}",
+                entries_of(name, &found)
             ));
         }
-        let left = without(public, self.0.policy.is_local_network)?;
+        let left = without(public.clone(), self.0.policy.is_local_network)?;
         if left.is_empty() {
             return Err(format!(
                 "'{name}' leads into a network of this machine itself; an internal host is named with where it is, \
-                 as {name}=RANGE"
+                 as {}",
+                entries_of(name, &public)
             ));
         }
         Ok(left)
     }
 
-    fn check(&self, host: &str, port: u16, usage: Use) -> Result<&AllowedHost, Refusal> {
-        let Some(allowed) = self.0.allowed.iter().find(|allowed| allowed.has_name(host)) else {
+    /// The entries of the host: an internal one may have several.
+    fn check(&self, host: &str, port: u16, usage: Use) -> Result<Vec<&AllowedHost>, Refusal> {
+        let allowed: Vec<_> = self.0.allowed.iter().filter(|allowed| allowed.has_name(host)).collect();
+        if allowed.is_empty() {
             return Err(Refusal::forbidden(format!("the host '{host}' is not among the allowed ones")));
-        };
+        }
         let (expected, rule) = match usage {
             Use::Plain => (self.0.policy.plain_port, "a plain request may only go to"),
             Use::Tunnel => (self.0.policy.tls_port, "a tunnel may only lead to"),

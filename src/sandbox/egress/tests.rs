@@ -331,8 +331,8 @@ fn addresses_outside_of_the_configured_range_or_in_local_networks_are_refused() 
         check(AllowedHost::parse("a.example=168.0.0.0/8").unwrap(), "168.63.129.16"),
     ];
     insta::assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @r"
-    'a.example' leads into a network of this machine itself; an internal host is named with where it is, as a.example=RANGE
-    'a.example' has no public address; an internal host is named with where it is, as a.example=RANGE
+    'a.example' leads into a network of this machine itself; an internal host is named with where it is, as a.example=203.0.114.5/32
+    'a.example' has no public address; an internal host is named with where it is, as a.example=10.1.2.3/32
     'a.example' has no address in 10.1.0.0/16, where it is said to be
     'a.example' is this machine itself, which a sandbox never reaches
     'a.example' has no address in 168.0.0.0/8, where it is said to be

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::domain::SandboxKind;
 use crate::sandbox::error::SandboxError;
 
 /// The longest untrusted text in an error.
@@ -118,20 +117,12 @@ impl ImageError {
 
     /// The error for the caller of the sandbox.
     pub(super) fn for_image(self, reference: &str) -> SandboxError {
-        SandboxError::Unavailable {
-            kind: SandboxKind::Bubblewrap,
-            missing: format!("the image '{}': {self}", shown(reference)),
-            remedy: self.remedy().to_owned(),
-        }
+        SandboxError::unavailable(format!("the image '{}': {self}", shown(reference)), self.remedy())
     }
 
     /// The error for the caller if it does not concern a single image.
     pub(super) fn for_store(self, directory: &Path) -> SandboxError {
-        SandboxError::Unavailable {
-            kind: SandboxKind::Bubblewrap,
-            missing: format!("the images in {}: {self}", directory.display()),
-            remedy: self.remedy().to_owned(),
-        }
+        SandboxError::unavailable(format!("the images in {}: {self}", directory.display()), self.remedy())
     }
 }
 

@@ -162,6 +162,6 @@ mod tests {
             );
         }
         let error = ImageReference::parse("python:3").unwrap_err().for_image("python:3").to_string();
-        insta::assert_snapshot!(error, @"the bubblewrap sandbox cannot be used: the image 'python:3': the host of its registry is missing; write it as HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or oci-archive:/FILE.tar[:TAG]");
+        insta::assert_snapshot!(error, @"the sandbox cannot be used: the image 'python:3': the host of its registry is missing; write it as HOST[:PORT]/NAME:TAG, HOST[:PORT]/NAME@sha256:DIGEST, oci:/DIRECTORY[:TAG] or oci-archive:/FILE.tar[:TAG]");
     }
 }

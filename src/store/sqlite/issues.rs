@@ -7,9 +7,9 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 use super::rows::{self, JOB_COLUMNS, milliseconds};
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{
-    IssueNumber, Job, JobId, JobTransition, PullRequestNumber, RepositoryId, Sha, TranscriptEvent, Trigger,
+    IssueNumber, Job, JobId, PullRequestNumber, RepositoryId, Sha, TranscriptEvent, Trigger,
 };
-use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError};
+use crate::store::{Claim, DeliveryRecorded, ResumeOutcome, StoreError, resuming_transition};
 
 impl SqliteStore {
     /// Creates a job for the trigger, unless the issue has an unfinished one.
@@ -76,9 +76,7 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<DeliveryRecorded, StoreError> {
         let latest = self.newest_job(&mut **tx, repository, issue).await?;
-        let labelled_at = latest.and_then(|job| job.trigger.labelled_at);
-        if labelled_at > at && at.is_some() {
-            // A late webhook about an event before the label.
+        if latest.is_some_and(|job| job.trigger.is_later_than(at)) {
             return Ok(DeliveryRecorded::Cancelled(0));
         }
         let changed = sqlx::query(
@@ -129,12 +127,12 @@ impl SqliteStore {
         Ok(rows::job(&row).map_err(self.unreadable("job"))?.held_commit().cloned())
     }
 
-    /// Resumes an ended job by a transition, which `event` records.
+    /// Resumes an ended job, which `event` records.
     pub(super) async fn resume_job(
         &self,
         tx: &mut Tx,
         id: JobId,
-        (step, event): (JobTransition, TranscriptEvent),
+        event: TranscriptEvent,
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB_COLUMNS} FROM jobs WHERE id = $1")))
@@ -144,7 +142,9 @@ impl SqliteStore {
             .map_err(self.failed("reading a job"))?;
         let Some(row) = row else { return Ok(ResumeOutcome::NotResumable) };
         let job = rows::job(&row).map_err(self.unreadable("job"))?;
-        let Ok(state) = job.state.after(step) else { return Ok(ResumeOutcome::NotResumable) };
+        let Ok(state) = job.state.after(resuming_transition(&event)) else {
+            return Ok(ResumeOutcome::NotResumable);
+        };
         let active =
             sqlx::query("SELECT 1 FROM jobs WHERE repository_id = $1 AND issue_number = $2 AND is_final = 0")
                 .bind(signed(job.trigger.repository.id.0))

@@ -13,6 +13,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "pauses", include_str!("migrations/0006_pauses.sql")),
     (7, "ask_queues", include_str!("migrations/0007_ask_queues.sql")),
     (8, "lanes", include_str!("migrations/0008_lanes.sql")),
+    (9, "plans", include_str!("migrations/0009_plans.sql")),
+    (10, "recipes", include_str!("migrations/0010_recipes.sql")),
 ];
 
 /// Updates a database to the current schema.

@@ -9,13 +9,13 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, Transaction};
 
 use self::rows::{JOB_COLUMNS, milliseconds};
 use super::{
-    Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, ResumeOutcome, Store, StoreError,
-    UnsettledCall,
+    Attempt, Claim, DeliveryRecorded, EffectState, PendingRequest, RememberedPlan, ResumeOutcome, Store,
+    StoreError, UnsettledCall,
 };
 use crate::domain::{
     DailyCapReached, DailyCaps, DeliveryId, DeliveryRequest, InstallationId, IssueNumber, Job, JobId,
-    JobState, JobTransition, Lane, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId,
-    ReviewRequest, Sha, StoredEvent, TranscriptEvent, WorstCase,
+    JobState, Lane, Login, NewDelivery, PullRequestNumber, RecordedEvent, RepositoryId, ReviewRequest, Sha,
+    StoredEvent, TranscriptEvent, WorstCase,
 };
 
 mod calls;
@@ -24,6 +24,7 @@ mod issues;
 mod manifests;
 mod migrations;
 mod opening;
+mod plans;
 mod pruning;
 mod rate_limits;
 mod request_queue;
@@ -112,14 +113,6 @@ impl Store for SqliteStore {
                 self.queue_request(&mut tx, delivery.id.as_str(), request, now).await?
             }
         };
-        let job = match recorded {
-            DeliveryRecorded::Job(id) | DeliveryRecorded::AlreadyActive(id) => Some(id.to_string()),
-            DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::CommandQueued
-            | DeliveryRecorded::Ignored
-            | DeliveryRecorded::TooMany
-            | DeliveryRecorded::Duplicate => None,
-        };
         let request = delivery
             .request
             .as_ref()
@@ -134,7 +127,7 @@ impl Store for SqliteStore {
         .bind(&delivery.action)
         .bind(&delivery.payload_sha256)
         .bind(request)
-        .bind(job)
+        .bind(recorded.job().map(|id| id.to_string()))
         .bind(milliseconds(now))
         .execute(&mut *tx)
         .await
@@ -253,18 +246,8 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        let mut state = self.fence(&mut tx, claim).await?;
-        for event in events {
-            match event {
-                TranscriptEvent::StateChanged { state: next } => state = *next,
-                TranscriptEvent::Ended { outcome } => {
-                    let job = claim.job.id;
-                    let after = state.after(outcome.step());
-                    state = after.map_err(|source| StoreError::IllegalTransition { job, source })?;
-                }
-                _ => {}
-            }
-        }
+        let state = self.fence(&mut tx, claim).await?;
+        claim.state_after(state, events)?;
         let row = sqlx::query("SELECT COALESCE(MAX(sequence), 0) AS last FROM events WHERE job_id = $1")
             .bind(claim.job.id.to_string())
             .fetch_one(&mut *tx)
@@ -373,7 +356,7 @@ impl Store for SqliteStore {
             return Ok(ResumeOutcome::NotResumable);
         }
         let event = TranscriptEvent::Released { by: by.clone() };
-        let released = self.resume_job(&mut tx, job, (JobTransition::Released, event), now).await?;
+        let released = self.resume_job(&mut tx, job, event, now).await?;
         tx.commit().await.map_err(self.failed("resuming a job after approval"))?;
         Ok(released)
     }
@@ -386,11 +369,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<ResumeOutcome, StoreError> {
         let mut tx = self.write().await?;
-        let step = match &resumed {
-            TranscriptEvent::PublicationRetried { .. } => JobTransition::PublicationRetried,
-            _ => JobTransition::Resumed,
-        };
-        let taken = self.resume_job(&mut tx, job, (step, resumed), now).await?;
+        let taken = self.resume_job(&mut tx, job, resumed, now).await?;
         if taken == ResumeOutcome::Resumed {
             for id in requests {
                 self.end_request(&mut *tx, id, "a round", now).await?;
@@ -430,6 +409,19 @@ impl Store for SqliteStore {
 
     async fn manifest(&self, job: JobId) -> Result<Option<String>, StoreError> {
         self.read_manifest(job).await
+    }
+
+    async fn remember_plan(
+        &self,
+        repository: RepositoryId,
+        plan: &RememberedPlan,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write_plan(repository, plan, now).await
+    }
+
+    async fn remembered_plan(&self, repository: RepositoryId) -> Result<Option<RememberedPlan>, StoreError> {
+        self.read_plan(repository).await
     }
 
     async fn unacknowledged_jobs(&self, kind: &str) -> Result<Vec<Job>, StoreError> {

@@ -68,8 +68,9 @@ impl SqliteStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StoreLocation;
     use crate::store::tests::{start, store};
-    use crate::store::{Store, StoreError};
+    use crate::store::{Store, StoreError, open, open_existing};
 
     #[tokio::test]
     async fn writes_succeed_again_once_a_full_disk_has_room() {
@@ -95,6 +96,16 @@ mod tests {
         assert!(failures >= 1, "the disk was never full");
         start(&store, "d1", 5).await;
         store.check_writable().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_a_store_that_is_there_is_opened_as_existing() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = StoreLocation::in_directory(directory.path());
+        assert!(open_existing(&location).await.unwrap().is_none());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        drop(open(&location).await.unwrap());
+        assert!(open_existing(&location).await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -1,18 +1,12 @@
-//! How long deliveries and requests are remembered: a payload counts once, and rows that nothing needs any more are
-//! deleted, by age and by number. Jobs, their transcripts and what they cost stay.
+//! Recorded payloads, and the deletion of rows that nothing needs any more, by age and by number. Jobs,
+//! their transcripts and what they cost stay.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::rows::milliseconds;
 use super::{SqliteStore, Tx};
 use crate::domain::NewDelivery;
-use crate::store::StoreError;
-
-/// Answered requests, and deliveries, that are kept at most, however young they are.
-const ROWS_MAX: i64 = 100_000;
-
-/// How long a payload counts once: longer than GitHub redelivers.
-const PAYLOAD_TIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+use crate::store::{KEPT_ROWS_MAX, PAYLOAD_COUNTS_ONCE, StoreError};
 
 impl SqliteStore {
     /// Whether a delivery with the same payload was recorded lately: GitHub's own redelivery has the same id, and a
@@ -30,7 +24,7 @@ impl SqliteStore {
         let seen =
             sqlx::query("SELECT 1 FROM deliveries WHERE payload_sha256 = $1 AND received_at > $2 LIMIT 1")
                 .bind(&delivery.payload_sha256)
-                .bind(milliseconds(now - PAYLOAD_TIME))
+                .bind(milliseconds(now - PAYLOAD_COUNTS_ONCE))
                 .fetch_optional(&mut **tx)
                 .await
                 .map_err(self.failed("looking up a payload"))?;
@@ -46,7 +40,8 @@ impl SqliteStore {
             "DELETE FROM deliveries WHERE received_at < $1 OR rowid NOT IN
                  (SELECT rowid FROM deliveries ORDER BY received_at DESC LIMIT $2)",
         ] {
-            let done = sqlx::query(sql).bind(milliseconds(before)).bind(ROWS_MAX).execute(self.pool()).await;
+            let done =
+                sqlx::query(sql).bind(milliseconds(before)).bind(KEPT_ROWS_MAX).execute(self.pool()).await;
             deleted += done.map_err(self.failed("deleting old requests and deliveries"))?.rows_affected();
         }
         Ok(deleted)

@@ -8,17 +8,13 @@ use sqlx::{Row, Sqlite};
 use super::rows::milliseconds;
 use super::{SqliteStore, Tx, signed};
 use crate::domain::{InstallationId, IssueNumber, Lane, QueuedRequest, RepositoryId, ReviewRequest};
-use crate::store::{DeliveryRecorded, PendingRequest, StoreError};
-
-/// Commands that people who are not known to belong to a repository can give there within an hour. Each may cost a
-/// question to GitHub.
-const STRANGERS_PER_HOUR_MAX: i64 = 20;
+use crate::store::{DeliveryRecorded, PendingRequest, STRANGERS_PER_HOUR_MAX, StoreError};
 
 /// The number of a queue in the column `lane`. It never changes.
 fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Stop => 0,
-        Lane::Usual => 1,
+        Lane::Normal => 1,
         Lane::Stranger => 2,
     }
 }
@@ -78,7 +74,7 @@ impl SqliteStore {
         .await
         .map_err(self.failed("counting requests"))?;
         let count: i64 = row.try_get("count").map_err(self.failed("counting requests"))?;
-        Ok(count >= STRANGERS_PER_HOUR_MAX)
+        Ok(count >= i64::from(STRANGERS_PER_HOUR_MAX))
     }
 
     pub(super) async fn installations_in_queue(

@@ -64,7 +64,7 @@ async fn stop_and_strangers_have_queues_of_their_own_and_nothing_that_a_stranger
         store.record_delivery(&delivery(id, request), at(1)).await.unwrap();
     }
     assert_eq!(due_in(&store, Lane::Stop).await, ["d2"]);
-    assert_eq!(due_in(&store, Lane::Usual).await, ["d1"]);
+    assert_eq!(due_in(&store, Lane::Normal).await, ["d1"]);
     assert_eq!(due_in(&store, Lane::Stranger).await, ["d3"]);
     for lane in Lane::ALL {
         let installations = store.installations_with_pending_requests(lane, at(DAY)).await.unwrap();

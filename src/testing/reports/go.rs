@@ -9,7 +9,7 @@ use crate::domain::{
     TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, expression, frame, gist};
+use super::text::{Innermost, expression, frame, take_first_lines};
 
 /// An event of `go test -json` (cmd/test2json).
 #[derive(Deserialize)]
@@ -162,7 +162,8 @@ fn plain(text: &str) -> Option<TestReport> {
             Some("FAIL") if captures["rest"].starts_with("setup failed") => {}
             Some("FAIL") if builder.counted().red() == named_before => {
                 let mut case = TestCase::broken(name);
-                case.message = gist(&format!("{}\n{own}", &captures["rest"].trim_end_matches(']')));
+                case.message =
+                    take_first_lines(&format!("{}\n{own}", &captures["rest"].trim_end_matches(']')));
                 builder.push(case);
             }
             _ => {}
@@ -218,7 +219,7 @@ fn add_details(output: &str, case: &mut TestCase) {
     let own = expression!(r"^\s*---? (?:PASS|FAIL|SKIP)|^(?:FAIL|PASS|ok)\b");
     let printed: Vec<&str> = output.lines().filter(|line| !own.is_match(line)).collect();
     let printed = printed.join("\n");
-    case.message = gist(&printed).map(|message| message.trim().to_owned());
+    case.message = take_first_lines(&printed).map(|message| message.trim().to_owned());
     let Some((line, at)) = frame(&printed, Innermost::First) else { return };
     case.frame = Some(line);
     case.location = Some(at);

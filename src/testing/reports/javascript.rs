@@ -8,7 +8,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Block, Innermost, blocks, expression, frame, gist, is_file, joined, relative};
+use super::text::{Block, Innermost, blocks, expression, frame, is_file, joined, relative, take_first_lines};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -45,6 +45,17 @@ struct WrittenTest {
     status: String,
     #[serde(default)]
     failure_messages: Option<Vec<String>>,
+    /// How often Jest ran it.
+    #[serde(default)]
+    invocations: Option<u64>,
+}
+
+impl WrittenTest {
+    /// Whether the runner ran it again until it passed: Jest counts that, and Vitest keeps the failures.
+    fn is_retried(&self) -> bool {
+        let failed_before = self.failure_messages.as_ref().is_some_and(|messages| !messages.is_empty());
+        self.status == "passed" && (failed_before || self.invocations.is_some_and(|times| times > 1))
+    }
 }
 
 /// Reads the JSON of Jest or Vitest. `None`: it is neither.
@@ -64,6 +75,7 @@ pub(super) fn json(text: &str, format: ReportFormat) -> Option<TestReport> {
             };
             let titles = test.ancestor_titles.iter().chain([&test.title]).map(String::as_str);
             let mut case = TestCase::new(within(&path, titles), outcome);
+            case.retried = test.is_retried();
             let output = test.failure_messages.as_deref().unwrap_or_default().join("\n");
             if case.is_red() {
                 add_details(&output, &mut case);
@@ -94,7 +106,7 @@ fn add_details(output: &str, case: &mut TestCase) {
         .filter(|line| !line.starts_with("● "))
         .take(BLOCK_LINES_MAX)
         .collect();
-    case.message = gist(&message.join("\n"));
+    case.message = take_first_lines(&message.join("\n"));
     let stack: Vec<&str> = output
         .lines()
         .filter(|line| line.trim_start().starts_with("at ") || line.trim_start().starts_with("❯ "))
@@ -375,4 +387,29 @@ pub(in crate::testing) fn node(text: &str) -> Option<TestReport> {
     }
     let counts = finished.then_some(counts);
     Some(builder.finish(ReportSource::Output, ReportFormat::NodeTest, counts, finished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_that_passed_when_it_was_run_again_is_known() {
+        let written = |more: &str| {
+            format!(
+                r#"{{"numTotalTests":1,"testResults":[{{"name":"a.js","status":"passed","assertionResults":[{{"title":"a","status":"passed",{more}}}]}}]}}"#
+            )
+        };
+        for (more, is_retried) in [
+            // Vitest keeps the failures of the first runs, and Jest counts the runs.
+            (r#""failureMessages":["AssertionError: expected 1 to be 2"]"#, true),
+            (r#""failureMessages":[],"invocations":2"#, true),
+            (r#""failureMessages":[],"invocations":1"#, false),
+            (r#""failureMessages":[]"#, false),
+        ] {
+            let report = json(&written(more), ReportFormat::Vitest).unwrap();
+            assert_eq!(report.cases[0].retried, is_retried, "{more}");
+            assert_eq!(report.cases[0].outcome, TestOutcome::Passed, "{more}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, frame, gist, is_file, joined, relative};
+use super::text::{Innermost, frame, is_file, joined, relative, take_first_lines};
 
 /// Suites within suites.
 const DEPTH_MAX: usize = 64;
@@ -232,7 +232,8 @@ impl OpenCase {
         }
         // PHPUnit begins with the test's own name.
         let text = self.text.split_once('\n').filter(|(first, _)| first.starts_with(&case.name));
-        case.message = self.message.or_else(|| gist(text.map_or(self.text.as_str(), |(_, rest)| rest)));
+        case.message =
+            self.message.or_else(|| take_first_lines(text.map_or(self.text.as_str(), |(_, rest)| rest)));
         if outcome == TestOutcome::Skipped {
             return case;
         }

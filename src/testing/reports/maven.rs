@@ -4,7 +4,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, before, blocks, expression, frame, gist, number, relative};
+use super::text::{Innermost, before, blocks, expression, frame, number, relative, take_first_lines};
 
 /// Maven's Surefire. It names only what did not pass.
 pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
@@ -44,7 +44,7 @@ pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
         let mut case = TestCase::new(name, outcome);
         let said: Vec<&str> =
             block.lines().take_while(|line| !line.trim_start().starts_with("at ")).collect();
-        case.message = gist(&said.join("\n"));
+        case.message = take_first_lines(&said.join("\n"));
         if let Some((line, at)) = frame(block, Innermost::First) {
             case.frame = Some(line);
             case.location = Some(at);

@@ -4,7 +4,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, before, blocks, expression, frame, gist, number};
+use super::text::{Innermost, before, blocks, expression, frame, number, take_first_lines};
 
 /// PHPUnit. It names only what did not pass.
 pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
@@ -46,7 +46,7 @@ pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
                 None => captures[1].to_owned(),
             };
             let mut case = TestCase::new(name, outcome);
-            case.message = gist(before(block, "\n\n/"));
+            case.message = take_first_lines(before(block, "\n\n/"));
             if let Some((line, at)) = frame(block, Innermost::First) {
                 case.frame = Some(line);
                 case.location = Some(at);

@@ -6,7 +6,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{expression, gist, number, relative};
+use super::text::{expression, number, relative, take_first_lines};
 
 /// Perl's prove: files, and with `-v` the tests in them.
 pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
@@ -34,7 +34,7 @@ pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
         let file = relative(&captures[1]).to_owned();
         let line = places.get(file.as_str()).copied();
         case.location = Some(TestLocation { file, line });
-        case.message = gist(&captures[5]).map(|message| message.trim().to_owned());
+        case.message = take_first_lines(&captures[5]).map(|message| message.trim().to_owned());
         builder.push(case);
     }
     // Any file can be a test's: without its usual extension, what is said of it must be prove's.

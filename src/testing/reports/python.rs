@@ -6,7 +6,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, before, blocks, expression, frame, gist, number};
+use super::text::{Innermost, before, blocks, expression, frame, number, take_first_lines};
 
 /// pytest, plain or verbose. Without `-v` it names only what did not pass.
 pub(in crate::testing) fn pytest(text: &str) -> Option<TestReport> {
@@ -50,7 +50,7 @@ pub(in crate::testing) fn pytest(text: &str) -> Option<TestReport> {
                 case.location = Some(at);
             }
             let errors = traceback.lines().filter_map(|line| line.strip_prefix("E   "));
-            case.message = case.message.or_else(|| gist(&errors.collect::<Vec<_>>().join("\n")));
+            case.message = case.message.or_else(|| take_first_lines(&errors.collect::<Vec<_>>().join("\n")));
         }
         builder.detail(case);
     }

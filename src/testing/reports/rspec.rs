@@ -8,7 +8,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Innermost, before, blocks, expression, frame, gist, number, relative};
+use super::text::{Innermost, before, blocks, expression, frame, number, relative, take_first_lines};
 
 #[derive(Deserialize)]
 struct RspecFile {
@@ -57,7 +57,7 @@ pub(super) fn json(text: &str) -> Option<TestReport> {
         case.group = example.file_path.as_deref().map(|file| relative(file).to_owned());
         case.message = example.pending_message;
         if let Some(exception) = example.exception.filter(|_| case.outcome == TestOutcome::Failed) {
-            case.message = exception.message.and_then(|message| gist(&message));
+            case.message = exception.message.and_then(|message| take_first_lines(&message));
             case.location = example
                 .file_path
                 .map(|file| TestLocation { file: relative(&file).to_owned(), line: example.line_number });
@@ -85,7 +85,7 @@ fn outside_of_examples(text: &str, builder: &mut ReportBuilder) {
     let loading = expression!(r"(?m)^An error occurred while loading (\S+?)\.?$");
     for (captures, block) in blocks(loading, text) {
         let mut case = TestCase::broken(relative(&captures[1]));
-        case.message = gist(before(block, "\n# "));
+        case.message = take_first_lines(before(block, "\n# "));
         case.location = Some(TestLocation { file: relative(&captures[1]).to_owned(), line: None });
         builder.push(case);
     }
@@ -109,7 +109,7 @@ pub(in crate::testing) fn printed(text: &str) -> Option<TestReport> {
         // A test that is named twice has its details once.
         if let Some(block) = details.remove(name.as_str()) {
             let said: Vec<&str> = block.iter().take_while(|line| !line.starts_with("# ")).copied().collect();
-            case.message = gist(&said.join("\n"));
+            case.message = take_first_lines(&said.join("\n"));
             let stack: Vec<&str> = block.iter().filter(|line| line.starts_with("# ")).copied().collect();
             case.frame = frame(&stack.join("\n"), Innermost::First).map(|(line, _)| line);
         }

@@ -6,7 +6,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{before, blocks, expression, gist, number};
+use super::text::{before, blocks, expression, number, take_first_lines};
 
 /// `cargo test`: libtest's lines of each binary, and cargo's own lines for one that does not build or
 /// crashes.
@@ -150,12 +150,12 @@ fn details(text: &str, group: Option<&str>, builder: &mut ReportBuilder) {
 fn panic_of(block: &str, case: &mut TestCase) {
     let panicked = expression!(r"panicked at (?:'(?:[^\n]*)', )?([^\n:]+):(\d+)(?::\d+)?:?\n?");
     let Some(captures) = panicked.captures(block) else {
-        case.message = gist(block);
+        case.message = take_first_lines(block);
         return;
     };
     let (whole, file) = (captures.get(0).map_or(0, |whole| whole.end()), captures[1].trim().to_owned());
     let message = before(before(&block[whole..], "stack backtrace:"), "\nnote: ");
-    case.message = gist(message.strip_prefix("note: ").map_or(message, |_| ""));
+    case.message = take_first_lines(message.strip_prefix("note: ").map_or(message, |_| ""));
     case.frame = Some(format!("panicked at {file}:{}", &captures[2]));
     case.location = Some(TestLocation { file, line: captures[2].parse().ok() });
 }

@@ -5,7 +5,7 @@ use crate::domain::{
     ReportBuilder, ReportFormat, ReportSource, TestCase, TestCounts, TestLocation, TestOutcome, TestReport,
 };
 
-use super::text::{Block, Innermost, expression, frame, gist, joined, relative};
+use super::text::{Block, Innermost, expression, frame, joined, relative, take_first_lines};
 
 /// Subtests within subtests.
 const DEPTH_MAX: usize = 32;
@@ -147,7 +147,7 @@ fn add_details(block: &str, case: &mut TestCase) {
     if let Some(captures) = error.captures(block) {
         let line_text = ["block", "quoted", "plain"].iter().find_map(|group| captures.name(group));
         case.message = line_text.and_then(|line_text| {
-            gist(&line_text.as_str().lines().map(str::trim).collect::<Vec<_>>().join("\n"))
+            take_first_lines(&line_text.as_str().lines().map(str::trim).collect::<Vec<_>>().join("\n"))
         });
     } else {
         let line_text: Vec<&str> = block
@@ -158,7 +158,7 @@ fn add_details(block: &str, case: &mut TestCase) {
                 !line.starts_with("Failed ") && !line.starts_with("at ") && !line.starts_with("Looks like")
             })
             .collect();
-        case.message = gist(&line_text.join("\n"));
+        case.message = take_first_lines(&line_text.join("\n"));
     }
     for captures in perl.captures_iter(block) {
         if let (Some(file), Some(line)) = (captures.get(1), captures.get(2)) {

@@ -241,7 +241,7 @@ fn is_foreign(text: &str) -> bool {
 }
 
 /// The first lines of a text that are not blank, joined: enough for a message.
-pub(super) fn gist(text: &str) -> Option<String> {
+pub(super) fn take_first_lines(text: &str) -> Option<String> {
     const LINES_MAX: usize = 6;
     let lines = text.lines().inspect(|line| examined(line.len() + 1)).map(str::trim_end);
     let first: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).take(LINES_MAX).collect();

@@ -1,6 +1,6 @@
 //! Jest.
 
-use super::row::RunnerRow;
+use super::row::{PathWords, RunnerRow};
 use super::title::innermost;
 use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
@@ -18,6 +18,26 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         }
         (None, Some(name)) => Some(Ok(arguments(&["-t", &regex::escape(innermost(name))]))),
         (None, None) => None,
+    },
+    paths: |_| {
+        Some(PathWords {
+            own: 1,
+            flags: &[
+                "--ci",
+                "--runInBand",
+                "--verbose",
+                "--silent",
+                "--coverage",
+                "--forceExit",
+                "--detectOpenHandles",
+                "--passWithNoTests",
+                "--bail",
+                "--colors",
+                "--logHeapUsage",
+                "--useStderr",
+            ],
+            letters: "ib",
+        })
     },
     report: |invocation, token| {
         if invocation.has(&["--json", "--outputFile"]) {

@@ -11,6 +11,17 @@ pub(super) static ROW: RunnerRow = RunnerRow {
     name: "Maven",
     is_named: |program, _| matches!(program, "mvn" | "mvnw"),
     select: |_, path, name| match (path, name) {
+        (Some(path), None) => {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            let class = file.strip_suffix(".java").or_else(|| file.strip_suffix(".kt"));
+            Some(match class {
+                Some(class) => Ok(arguments(&[&format!("-Dtest={class}"), "-DfailIfNoTests=false"])),
+                None => {
+                    Err("Maven takes the file of a test class, for instance `src/test/java/a/BTest.java`."
+                        .to_owned())
+                }
+            })
+        }
         (None, Some(name)) => {
             let test = match name.rsplit_once('.') {
                 Some((class, method)) if method.starts_with(|c: char| c.is_lowercase()) => {

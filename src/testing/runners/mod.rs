@@ -2,6 +2,7 @@
 //! asked for a report and told to go on, and what reads its output. How a failing test is written for it is in
 //! `canary.rs`, how its reports are read in `reports`.
 
+mod ava;
 mod cargo;
 mod cargo_target;
 mod ctest;
@@ -35,6 +36,7 @@ pub(super) enum Runner {
     Jest,
     Vitest,
     Mocha,
+    Ava,
     Rspec,
     Phpunit,
     Ctest,
@@ -45,7 +47,7 @@ pub(super) enum Runner {
 
 impl Runner {
     /// All of them, in the order in which they are looked for.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Pytest,
         Self::Unittest,
         Self::Cargo,
@@ -55,6 +57,7 @@ impl Runner {
         Self::Jest,
         Self::Vitest,
         Self::Mocha,
+        Self::Ava,
         Self::Rspec,
         Self::Phpunit,
         Self::Ctest,
@@ -75,6 +78,7 @@ impl Runner {
             Self::Jest => &jest::ROW,
             Self::Vitest => &vitest::ROW,
             Self::Mocha => &mocha::ROW,
+            Self::Ava => &ava::ROW,
             Self::Rspec => &rspec::ROW,
             Self::Phpunit => &phpunit::ROW,
             Self::Ctest => &ctest::ROW,

@@ -13,7 +13,15 @@ pub(super) static ROW: RunnerRow = RunnerRow {
     select: |_, path, name| {
         cargo_target::select(path, name.map(|name| name.rsplit(' ').next().unwrap_or(name)))
     },
-    keep_going: |invocation| KeepGoing::by_arguments(invocation, &["--no-fail-fast"]),
+    keep_going: |invocation| match invocation.has(&["--max-fail"]) {
+        true => None,
+        false => KeepGoing::by_arguments(invocation, &["--no-fail-fast"]),
+    },
+    // It does not take both options.
+    without_stop_option: Some(|word| match word.starts_with("--max-fail=") {
+        true => Some("--no-fail-fast".to_owned()),
+        false => Some(word.to_owned()),
+    }),
     readers: &[rust::nextest],
     format: Some(ReportFormat::Nextest),
     ..RunnerRow::UNKNOWN

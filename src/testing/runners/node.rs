@@ -1,6 +1,6 @@
 //! `node --test`.
 
-use super::row::RunnerRow;
+use super::row::{PathWords, RunnerRow};
 use super::title::innermost;
 use crate::domain::ReportFormat;
 use crate::testing::invocation::arguments;
@@ -12,11 +12,34 @@ pub(super) static ROW: RunnerRow = RunnerRow {
     is_named: |program, words| {
         matches!(program, "node" | "nodejs") && words.iter().any(|word| word == "--test")
     },
-    select: |invocation, path, name| match (path, name) {
-        (None, Some(name)) if invocation.words.len() == 2 => {
-            Some(Ok(arguments(&["--test-name-pattern", innermost(name)])))
+    // Options come before paths: what comes after the first path belongs to the script.
+    select: |_, path, name| match (path, name) {
+        (Some(path), None) => Some(Ok(arguments(&[path]))),
+        (path, Some(name)) => {
+            let pattern = format!("--test-name-pattern={}", regex::escape(innermost(name)));
+            Some(Ok(std::iter::once(pattern).chain(path.map(str::to_owned)).collect()))
         }
-        _ => None,
+        (None, None) => None,
+    },
+    paths: |_| {
+        Some(PathWords {
+            own: 1,
+            flags: &[
+                "--test",
+                "--test-only",
+                "--enable-source-maps",
+                "--experimental-strip-types",
+                "--experimental-transform-types",
+                "--experimental-test-coverage",
+                "--experimental-test-module-mocks",
+                "--experimental-vm-modules",
+                "--test-force-exit",
+                "--expose-gc",
+                "--trace-warnings",
+                "--experimental-test-snapshots",
+            ],
+            letters: "",
+        })
     },
     report: |invocation, token| {
         if invocation.has(&["--test-reporter"]) {

@@ -1,6 +1,6 @@
 //! pytest.
 
-use super::row::RunnerRow;
+use super::row::{PathWords, RunnerRow};
 use crate::domain::ReportFormat;
 use crate::testing::fail_fast::{KeepGoing, keep_going_behind_wrapper};
 use crate::testing::invocation::arguments;
@@ -18,6 +18,27 @@ pub(super) static ROW: RunnerRow = RunnerRow {
             (Some(path), Some(name)) => word_of(name).map(|word| arguments(&[path, "-k", &word])),
             (None, Some(name)) => word_of(name).map(|word| arguments(&["-k", &word])),
             (None, None) => return None,
+        })
+    },
+    paths: |_| {
+        Some(PathWords {
+            own: 1,
+            flags: &[
+                "--verbose",
+                "--quiet",
+                "--exitfirst",
+                "--lf",
+                "--ff",
+                "--nf",
+                "--strict",
+                "--strict-markers",
+                "--strict-config",
+                "--showlocals",
+                "--cache-clear",
+                "--doctest-modules",
+                "--pdb",
+            ],
+            letters: "qvsxl",
         })
     },
     report: |invocation, token| {

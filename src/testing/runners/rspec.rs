@@ -1,6 +1,6 @@
 //! RSpec.
 
-use super::row::RunnerRow;
+use super::row::{PathWords, RunnerRow};
 use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
 use crate::testing::invocation::arguments;
@@ -10,11 +10,26 @@ use crate::testing::reports::{FileFormat, rspec};
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "RSpec",
     is_named: |program, _| program == "rspec",
-    select: |invocation, path, name| match (path, name) {
-        (Some(path), None) if invocation.words.len() == 1 => Some(Ok(arguments(&[path]))),
+    select: |_, path, name| match (path, name) {
+        (Some(path), None) => Some(Ok(arguments(&[path]))),
         (None, Some(name)) => Some(Ok(arguments(&["-e", name]))),
-        (Some(path), Some(name)) if invocation.words.len() == 1 => Some(Ok(arguments(&["-e", name, path]))),
-        _ => None,
+        (Some(path), Some(name)) => Some(Ok(arguments(&["-e", name, path]))),
+        (None, None) => None,
+    },
+    paths: |_| {
+        Some(PathWords {
+            own: 1,
+            flags: &[
+                "--fail-fast",
+                "--color",
+                "--backtrace",
+                "--profile",
+                "--warnings",
+                "--force-color",
+                "--dry-run",
+            ],
+            letters: "cbw",
+        })
     },
     report: |_, token| {
         let (json, path) = report_file(token, "json");

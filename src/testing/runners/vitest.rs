@@ -1,6 +1,6 @@
 //! Vitest.
 
-use super::row::RunnerRow;
+use super::row::{PathWords, RunnerRow};
 use super::title::innermost;
 use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
@@ -17,6 +17,21 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         (None, Some(name)) => Some(Ok(arguments(&["-t", &regex::escape(innermost(name))]))),
         (None, None) => None,
     },
+    paths: |_| {
+        Some(PathWords {
+            own: 1,
+            flags: &[
+                "--run",
+                "--silent",
+                "--globals",
+                "--typecheck",
+                "--passWithNoTests",
+                "--coverage",
+                "--dom",
+            ],
+            letters: "",
+        })
+    },
     report: |invocation, token| {
         if invocation.has(&["--reporter", "--outputFile"]) {
             return None;
@@ -26,7 +41,15 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         let place = ReportTarget::File(json, FileFormat::VitestJson);
         ReportRequest::by_arguments(invocation, &words, place, "outputFile")
     },
-    keep_going: |invocation| KeepGoing::by_arguments(invocation, &["--bail=0"]),
+    keep_going: |invocation| match invocation.has(&["--bail"]) {
+        true => None,
+        false => KeepGoing::by_arguments(invocation, &["--bail=0"]),
+    },
+    // It takes the option only once.
+    without_stop_option: Some(|word| match word.starts_with("--bail=") {
+        true => Some("--bail=0".to_owned()),
+        false => Some(word.to_owned()),
+    }),
     readers: &[javascript::vitest],
     format: Some(ReportFormat::Vitest),
     ..RunnerRow::UNKNOWN

@@ -11,7 +11,7 @@ use super::index::Index;
 use super::outline::places;
 use super::words::hash;
 use crate::tree::Tree;
-use mendwright_protocol::{FindSymbol, SymbolLocation, SymbolLocations};
+use mendwright_protocol::{DefinitionText, FindSymbol, SymbolLocation, SymbolLocations};
 
 /// Most definitions, and most references, of one answer.
 const PLACES_MAX: usize = 200;
@@ -20,6 +20,10 @@ const READ_MAX: Duration = Duration::from_secs(10);
 /// Largest file that is parsed.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const LINE_CHARS_MAX: usize = 200;
+/// Most lines of definitions in one answer.
+const BODY_LINES_MAX: u32 = 1_000;
+/// Longest line of a definition.
+const BODY_LINE_CHARS_MAX: usize = 2_000;
 /// Most names that are suggested instead of an unknown one.
 const NEAR_MAX: usize = 8;
 /// Names below this similarity are not suggested.
@@ -50,6 +54,7 @@ pub fn find(tree: &Tree, index: &Index, request: &FindSymbol) -> Result<SymbolLo
         index,
         parser: Parser::new(),
         places_max: (request.places_max as usize).clamp(1, PLACES_MAX),
+        body_lines_left: request.body_lines_max.min(BODY_LINES_MAX) as usize,
         until: Instant::now() + READ_MAX,
         found,
     };
@@ -64,6 +69,8 @@ struct SymbolSearch<'a> {
     index: &'a Index,
     parser: Parser,
     places_max: usize,
+    /// Lines of definitions that may still be added.
+    body_lines_left: usize,
     until: Instant,
     found: SymbolLocations,
 }
@@ -118,6 +125,11 @@ impl SymbolSearch<'_> {
             let definition = definition.filter(|_| place.defines);
             let within = definition.and_then(|d| outline.container(d));
             let line = lines.get(place.line as usize - 1).map(|line| line.trim()).unwrap_or_default();
+            let is_wanted = place.defines && container.is_none_or(|container| within == Some(container));
+            let body = match is_wanted && self.body_lines_left > 0 {
+                true => Some(whole_definition(&lines, place.body, self.body_lines_left)),
+                false => None,
+            };
             let shown = SymbolLocation {
                 path: path.clone(),
                 line: place.line,
@@ -128,6 +140,7 @@ impl SymbolSearch<'_> {
                 },
                 container: within.map(str::to_owned),
                 text: line.chars().take(LINE_CHARS_MAX).collect(),
+                body,
             };
             let other = container.is_some_and(|container| within != Some(container));
             let list = match place.defines {
@@ -136,12 +149,24 @@ impl SymbolSearch<'_> {
                 false => &mut self.found.references,
             };
             if list.len() < self.places_max {
+                let lines = shown.body.as_ref().map_or(0, |body| body.lines.len());
+                self.body_lines_left = self.body_lines_left.saturating_sub(lines);
                 list.push(shown);
             } else {
                 self.found.more = true;
             }
         }
     }
+}
+
+/// The lines of a definition, as many as there is room for.
+fn whole_definition(lines: &[&str], (first, last): (u32, u32), lines_max: usize) -> DefinitionText {
+    let all =
+        lines.get(first.saturating_sub(1) as usize..(last as usize).min(lines.len())).unwrap_or_default();
+    let shown =
+        all.iter().take(lines_max).map(|line| line.chars().take(BODY_LINE_CHARS_MAX).collect()).collect();
+    let left_out = u32::try_from(all.len().saturating_sub(lines_max)).unwrap_or(u32::MAX);
+    DefinitionText { first_line: first, lines: shown, left_out }
 }
 
 /// The name itself, if something defines or uses it; otherwise the names that differ in case only.

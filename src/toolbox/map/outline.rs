@@ -62,6 +62,8 @@ pub struct Definition {
 pub struct Place {
     pub line: u32,
     pub defines: bool,
+    /// The first and the last line of a definition.
+    pub body: (u32, u32),
 }
 
 impl Outline {
@@ -275,7 +277,8 @@ impl<'a> Walk<'a> {
         }
         let Some(name) = self.content.get(range) else { return };
         if self.wanted == Some(name) {
-            self.places.push(Place { line: line_of(node), defines: false });
+            let line = line_of(node);
+            self.places.push(Place { line, defines: false, body: (line, line) });
         }
         if self.used.len() < NAMES_MAX {
             let count = self.used.entry(hash(name)).or_insert(0);
@@ -337,7 +340,11 @@ impl<'a> Walk<'a> {
             self.scopes.iter().rev().find(|scope| scope.name.1 > 0).map_or((0, 0), |scope| scope.name);
         self.named_at.insert(range.start);
         if self.wanted == Some(bytes) {
-            self.places.push(Place { line: line_of(leaf), defines: true });
+            self.places.push(Place {
+                line: line_of(leaf),
+                defines: true,
+                body: (line_of(node), last_line_of(node)),
+            });
         }
         let hash = hash(bytes);
         let name = self.keep(range);
@@ -443,6 +450,14 @@ fn function_kind(kind: &str) -> Option<Kind> {
         "class" => Some(Kind::Class),
         _ => None,
     }
+}
+
+/// The line of a node's last character.
+fn last_line_of(node: Node<'_>) -> u32 {
+    let end = node.end_position();
+    // A node that ends with its line ends at the beginning of the next one.
+    let row = if end.column == 0 { end.row.saturating_sub(1) } else { end.row };
+    u32::try_from(row).unwrap_or(u32::MAX).saturating_add(1).max(line_of(node))
 }
 
 fn line_of(node: Node<'_>) -> u32 {

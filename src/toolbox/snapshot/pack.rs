@@ -1,4 +1,5 @@
-//! Packs a setup snapshot into a tar stream. Changes nothing but the permissions of what it could not read.
+//! Packs a setup snapshot, or what a build tool left, into a tar stream. Changes nothing but the permissions of
+//! what it could not read.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -27,14 +28,7 @@ pub fn pack(
     bytes_max: u64,
 ) -> Result<SnapshotContents, String> {
     tracked.complete()?;
-    let mut packer = Packer {
-        writer,
-        bytes_left: bytes_max,
-        bytes_max,
-        linked: HashMap::new(),
-        pending: Vec::new(),
-        selected: SnapshotContents::default(),
-    };
+    let mut packer = Packer::new(writer, bytes_max);
     let none = TrackedPaths::default();
     for (root, name, tracked) in
         [(&roots.workspace, SNAPSHOT_WORKSPACE, tracked), (&roots.home, SNAPSHOT_HOME, &none)]
@@ -42,13 +36,10 @@ pub fn pack(
         let directory = OpenDirectory::open(root).map_err(|e| format!("{}: {e}", root.display()))?;
         packer.walk(&directory, name.as_bytes(), b"", tracked, 0)?;
     }
-    // A tar stream ends with two empty blocks.
-    packer.write(&[0; 2 * BLOCK_BYTES as usize])?;
-    packer.writer.flush().map_err(|e| at(b"the stream", e))?;
-    Ok(packer.selected)
+    packer.finish()
 }
 
-struct Packer<W> {
+pub(super) struct Packer<W> {
     writer: W,
     bytes_left: u64,
     bytes_max: u64,
@@ -60,6 +51,70 @@ struct Packer<W> {
 }
 
 impl<W: Write> Packer<W> {
+    /// Writes to `writer`, at most `bytes_max` bytes.
+    pub(super) fn new(writer: W, bytes_max: u64) -> Self {
+        Self {
+            writer,
+            bytes_left: bytes_max,
+            bytes_max,
+            linked: HashMap::new(),
+            pending: Vec::new(),
+            selected: SnapshotContents::default(),
+        }
+    }
+
+    /// Ends the stream: with two empty blocks.
+    pub(super) fn finish(mut self) -> Result<SnapshotContents, String> {
+        self.write(&[0; 2 * BLOCK_BYTES as usize])?;
+        self.writer.flush().map_err(|e| at(b"the stream", e))?;
+        Ok(self.selected)
+    }
+
+    /// Packs what `wanted` accepts below the directory `path`, and the directories that lead to it.
+    pub(super) fn walk_wanted(
+        &mut self,
+        directory: &OpenDirectory,
+        path: &[u8],
+        wanted: &impl Fn(&[u8]) -> bool,
+        depth: usize,
+    ) -> Result<(), String> {
+        check_depth(path, depth)?;
+        for name in directory.names().map_err(|e| at(path, e))? {
+            let inner = joined(path, name.to_bytes());
+            let Some(stat) = directory.stat(&name).map_err(|e| at(&inner, e))? else { continue };
+            if inner.len() > PATH_BYTES_MAX {
+                self.selected.skipped += 1;
+            } else if kind(&stat) == FileType::Directory {
+                let below = directory.enter(&name).map_err(|e| at(&inner, e))?;
+                let is_wanted = wanted(&inner);
+                self.within(&inner, &stat, |packer| {
+                    // Programs expect the directory that they made, even if it is empty.
+                    if is_wanted {
+                        packer.flush_pending()?;
+                    }
+                    packer.walk_wanted(&below, &inner, wanted, depth + 1)
+                })?;
+            } else if wanted(&inner) {
+                self.pack(directory, &name, &inner, &stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs what `inside` packs, and before it the directory at `path`, if that is anything.
+    pub(super) fn within(
+        &mut self,
+        path: &[u8],
+        stat: &Stat,
+        inside: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.pending.push((path.to_vec(), header(stat, EntryType::Directory)));
+        inside(self)?;
+        // Not there any more if anything was packed.
+        self.pending.pop();
+        Ok(())
+    }
+
     fn walk(
         &mut self,
         directory: &OpenDirectory,

@@ -1,5 +1,5 @@
-//! Unpacks a setup snapshot from a tar stream. The stream is not trusted: its entries are created in the two
-//! directories of a snapshot or nowhere, and no symlink is followed.
+//! Unpacks a setup snapshot, or a part of one, from a tar stream. The stream is not trusted: its entries are
+//! created in the two directories of a snapshot (or below one directory) or nowhere, and no symlink is followed.
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
@@ -19,33 +19,41 @@ pub fn receive(
     reader: impl Read,
     bounds: &UnpackPrepared,
 ) -> Result<SnapshotContents, String> {
-    let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
-    let root = OpenDirectory::open(snapshot).map_err(|e| format!("{}: {e}", snapshot.display()))?;
-    let mut receiver = Receiver { root, last: None, directories: Vec::new() };
+    let mut receiver = Receiver::new(snapshot, StreamLayout::Snapshot)?;
     for part in [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME] {
         receiver.directory(&[part.as_bytes()], 0o755, Timespec { tv_sec: 0, tv_nsec: 0 })?;
     }
     // The times of these two do not matter.
     receiver.directories.clear();
-    let mut selected = SnapshotContents::default();
-    for entry in Archive::new(reader).entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        selected.entries += 1;
-        selected.bytes = selected.bytes.saturating_add(entry.size());
-        if selected.entries > bounds.entries_max || selected.bytes > bounds.bytes_max {
-            return Err(format!(
-                "the tar stream holds more than {} entries or {} bytes",
-                bounds.entries_max, bounds.bytes_max
-            ));
-        }
-        receiver.take(&mut entry)?;
-    }
-    receiver.finish()?;
-    Ok(selected)
+    receiver.take_all(reader, bounds)
+}
+
+/// Unpacks all entries of `reader` below `directory`. A directory that is there already and holds a file `marker` is
+/// removed first: what the stream does not name was removed where it was packed.
+pub fn receive_below(
+    directory: &Path,
+    marker: &str,
+    reader: impl Read,
+    bounds: &UnpackPrepared,
+) -> Result<SnapshotContents, String> {
+    let replaced = Some(CString::new(marker).map_err(|e| e.to_string())?);
+    Receiver { replaced, ..Receiver::new(directory, StreamLayout::Directory)? }.take_all(reader, bounds)
+}
+
+/// What the entries of a stream are relative to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamLayout {
+    /// The two directories of a snapshot.
+    Snapshot,
+    /// One directory.
+    Directory,
 }
 
 struct Receiver {
     root: OpenDirectory,
+    place: StreamLayout,
+    /// The file that tells a directory which is replaced.
+    replaced: Option<CString>,
     /// The directory of the previous entry, which usually is the directory of the next one.
     last: Option<(Vec<u8>, OpenDirectory)>,
     /// Directories, and the times that they get when all entries exist.
@@ -53,10 +61,47 @@ struct Receiver {
 }
 
 impl Receiver {
+    fn new(root: &Path, place: StreamLayout) -> Result<Self, String> {
+        let root = OpenDirectory::open(root).map_err(|e| format!("{}: {e}", root.display()))?;
+        Ok(Self { root, place, replaced: None, last: None, directories: Vec::new() })
+    }
+
+    fn take_all(mut self, reader: impl Read, bounds: &UnpackPrepared) -> Result<SnapshotContents, String> {
+        let broken = |e: io::Error| format!("the tar stream cannot be read: {e}");
+        let mut selected = SnapshotContents::default();
+        for entry in Archive::new(reader).entries().map_err(broken)? {
+            let mut entry = entry.map_err(broken)?;
+            selected.entries += 1;
+            selected.bytes = selected.bytes.saturating_add(entry.size());
+            if selected.entries > bounds.entries_max || selected.bytes > bounds.bytes_max {
+                return Err(format!(
+                    "the tar stream holds more than {} entries or {} bytes",
+                    bounds.entries_max, bounds.bytes_max
+                ));
+            }
+            self.take(&mut entry)?;
+        }
+        self.finish()?;
+        Ok(selected)
+    }
+
+    /// The parts of a name.
+    fn parts<'p>(&self, path: &'p [u8]) -> Result<Vec<&'p [u8]>, String> {
+        checked_parts(path, self.place)
+    }
+
+    /// The permission bits of an entry. In a snapshot, everybody can read them.
+    fn mode(&self, mode: u32, directory: bool) -> Mode {
+        Mode::from_raw_mode(match self.place {
+            StreamLayout::Snapshot => kept_mode(mode, directory),
+            StreamLayout::Directory => mode & 0o777 | if directory { 0o700 } else { 0 },
+        })
+    }
+
     fn take(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), String> {
         let path = entry.path_bytes().into_owned();
         let failed = |e: io::Error| at(&path, e);
-        let parts = checked_parts(&path)?;
+        let parts = self.parts(&path)?;
         let header = entry.header();
         let mode = header.mode().map_err(failed)?;
         let seconds = i64::try_from(header.mtime().map_err(failed)?).unwrap_or(0);
@@ -65,13 +110,13 @@ impl Receiver {
         if kind == EntryType::Directory {
             return self.directory(&parts, mode, changed);
         }
+        let file_mode = self.mode(mode, false);
         let (name, parent) = self.parent(&parts)?;
         match kind {
             EntryType::Regular => {
                 let mut file = parent.create(&name).map_err(failed)?;
                 io::copy(entry, &mut file).map_err(failed)?;
-                let mode = Mode::from_raw_mode(kept_mode(mode, false));
-                rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
+                rustix::fs::fchmod(&file, file_mode).map_err(|e| failed(e.into()))?;
                 let times = Timestamps { last_access: changed, last_modification: changed };
                 rustix::fs::futimens(&file, &times).map_err(|e| failed(e.into()))
             }
@@ -82,7 +127,7 @@ impl Receiver {
             }
             EntryType::Link => {
                 let first = entry.link_name_bytes().ok_or_else(|| nameless(&path))?.into_owned();
-                let (first_name, first_parent) = self.walk_to(&checked_parts(&first)?)?;
+                let (first_name, first_parent) = self.walk_to(&self.parts(&first)?)?;
                 // Without AT_SYMLINK_FOLLOW: another name for a symlink is a symlink.
                 let (_, parent) = self.parent(&parts)?;
                 rustix::fs::linkat(&first_parent, &*first_name, parent, &*name, AtFlags::empty())
@@ -97,9 +142,15 @@ impl Receiver {
 
     fn directory(&mut self, parts: &[&[u8]], mode: u32, changed: Timespec) -> Result<(), String> {
         let path = parts.join(&b'/');
+        let (mode, replaced) = (self.mode(mode, true), self.replaced.clone());
         let (name, parent) = self.parent(parts)?;
+        let holds = |marker: &CString| {
+            parent.enter(&name).is_ok_and(|old| old.stat(marker).is_ok_and(|stat| stat.is_some()))
+        };
+        if replaced.is_some_and(|marker| holds(&marker)) {
+            parent.remove(&name).map_err(|e| at(&path, e))?;
+        }
         let directory = parent.make(&name).map_err(|e| at(&path, e))?;
-        let mode = Mode::from_raw_mode(kept_mode(mode, true));
         rustix::fs::fchmod(&directory, mode).map_err(|e| at(&path, e))?;
         self.directories.push((path.clone(), changed));
         self.last = Some((path, directory));
@@ -137,7 +188,10 @@ impl Receiver {
             let below = enter_or_make(above, &name).map_err(|e| at(&directories[..=depth].join(&b'/'), e))?;
             parent = Some(below);
         }
-        parent.ok_or_else(|| "a name that is empty".to_owned())
+        match parent {
+            Some(parent) => Ok(parent),
+            None => OpenDirectory::of(&self.root).map_err(|e| at(b".", e)),
+        }
     }
 
     /// Sets the times of directories, the deepest first.
@@ -162,8 +216,8 @@ fn enter_or_make(above: &OpenDirectory, name: &CStr) -> io::Result<OpenDirectory
     }
 }
 
-/// The parts of a name, which must begin with one of the two directories.
-fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
+/// The parts of a name, which must lie in its place.
+fn checked_parts(path: &[u8], place: StreamLayout) -> Result<Vec<&[u8]>, String> {
     let refuse = |why| Err(format!("the name '{}' {why}", String::from_utf8_lossy(path)));
     if path.len() > PATH_BYTES_MAX + SNAPSHOT_WORKSPACE.len() + 2 {
         return refuse("is too long");
@@ -171,7 +225,7 @@ fn checked_parts(path: &[u8]) -> Result<Vec<&[u8]>, String> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let is_known = [SNAPSHOT_WORKSPACE, SNAPSHOT_HOME].iter().any(|part| parts[0] == part.as_bytes());
-    if !is_known || parts.len() < 2 {
+    if place == StreamLayout::Snapshot && (!is_known || parts.len() < 2) {
         return refuse("is in neither directory of a snapshot");
     }
     if parts.len() > DEPTH_MAX + 2 {

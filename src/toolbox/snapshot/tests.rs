@@ -219,19 +219,22 @@ fn a_directory_nested_without_end_is_refused() {
     assert!(refused.contains("nested over 256"), "{refused}");
 }
 
+/// The header of an archive's entry with these names, as they are.
+pub(super) fn hostile_entry(kind: tar::EntryType, path: &str, target: &str) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o4777);
+    header.set_mtime(0);
+    header.set_size(0);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
 #[test]
 fn a_hostile_stream_lands_nowhere_else() {
-    let entry = |kind, path: &str, target: &str| {
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
-        header.set_entry_type(kind);
-        header.set_mode(0o4777);
-        header.set_mtime(0);
-        header.set_size(0);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    };
+    use hostile_entry as entry;
     use tar::EntryType as Kind;
     for hostile in [
         vec![entry(Kind::Symlink, "home/out", "../.."), entry(Kind::Regular, "home/out/x", "")],

@@ -60,7 +60,9 @@ impl Verifier<'_> {
             );
             return Ok(());
         }
-        let Some(planted) = self.plant(candidate).await? else {
+        let stems = stems(&candidate.proposal.paths);
+        let Some(planted) = self.plant(&candidate.proposal.tree, &candidate.proposal.paths, &stems).await?
+        else {
             self.environment.remark(
                 "No failing test was added to see whether the run reports it: there is no test file whose way of \
                  writing tests is known.",
@@ -155,10 +157,16 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Chooses a test file, best one that the base's report names and that uses what the change touches.
-    async fn plant(&self, candidate: &JudgedProposal<'_>) -> Result<Option<Planted>, StepError> {
+    /// Chooses a test file, best one that the base's report names and that uses what the change touches: `stems` are names
+    /// of the files that it `changed`.
+    async fn plant(
+        &self,
+        tree: &Sha,
+        changed: &[RepoPath],
+        stems: &[String],
+    ) -> Result<Option<Planted>, StepError> {
         let (workspace, settings) = (self.environment.workspace(), self.environment.settings());
-        let (tree, base) = (&candidate.proposal.tree, workspace.base_tree().await?);
+        let base = workspace.base_tree().await?;
         let tests = TestPaths::new(settings);
         let named = named_paths(&self.baseline.report);
         let found = workspace
@@ -175,11 +183,11 @@ impl Verifier<'_> {
         let report = &self.baseline.report;
         let mut paths: Vec<RepoPath> = found.into_iter().filter_map(|(path, _)| path.parse().ok()).collect();
         // Tests of Rust stand in the source, too.
-        paths.extend(candidate.proposal.paths.iter().filter(|path| path.as_str().ends_with(".rs")).cloned());
+        paths.extend(changed.iter().filter(|path| path.as_str().ends_with(".rs")).cloned());
         let mut kept = Vec::new();
         for path in paths {
             if workspace.base_contains(&path).await? && kept.len() < FILES_MAX {
-                kept.push((self.names_of(&path, candidate), path));
+                kept.push((self.names_of(&path, changed), path));
             }
         }
         kept.sort_by(|(one, path), (other, second)| other.cmp(one).then_with(|| path.cmp(second)));
@@ -205,7 +213,7 @@ impl Verifier<'_> {
             };
             let before = String::from_utf8(before).ok().and_then(|content| made(&content));
             let (Some(canary), Some(at_base)) = (made(&content), before) else { continue };
-            let uses = stems(candidate).iter().filter(|stem| content.contains(stem.as_str())).count();
+            let uses = stems.iter().filter(|stem| content.contains(stem.as_str())).count();
             let score = score * 2 + uses.min(3);
             let is_better = |(known, other): &(usize, Planted)| other.is_restored || score > *known;
             if best.as_ref().is_none_or(is_better) {
@@ -216,7 +224,7 @@ impl Verifier<'_> {
     }
 
     /// How likely a file's tests are run: whether the base's report has its path, or its name.
-    fn names_of(&self, path: &RepoPath, candidate: &JudgedProposal<'_>) -> usize {
+    fn names_of(&self, path: &RepoPath, changed: &[RepoPath]) -> usize {
         let path = path.as_str();
         let (name, _) = path.rsplit('/').next().unwrap_or(path).rsplit_once('.').unwrap_or((path, ""));
         let dotted = path.rsplit_once('.').map_or(path, |(stem, _)| stem).replace('/', ".");
@@ -226,7 +234,7 @@ impl Verifier<'_> {
         let is_named =
             |case: &TestCase| case.name.contains(&dotted) || (name.len() > 3 && case.name.contains(name));
         let cases = &self.baseline.report.cases;
-        let changed = usize::from(candidate.proposal.paths.iter().any(|changed| changed.as_str() == path));
+        let changed = usize::from(changed.iter().any(|changed| changed.as_str() == path));
         match (cases.iter().any(is_of), cases.iter().any(is_named)) {
             (true, _) => 4 + changed,
             (false, true) => 2 + changed,
@@ -298,16 +306,16 @@ fn undone_in<'t>(run: &TestRun, verdict: &TestRun, tests: &'t [FailedTest]) -> V
 }
 
 /// Random lower-case letters.
-fn token() -> String {
+pub(super) fn token() -> String {
     let letter = |digit: u8| char::from(b'a' + digit % 26);
     Uuid::new_v4().into_bytes().into_iter().take(10).map(letter).collect()
 }
 
 /// The names of the changed files, as other files import them.
-fn stems(candidate: &JudgedProposal<'_>) -> Vec<String> {
+fn stems(changed: &[RepoPath]) -> Vec<String> {
     let stem = |path: &RepoPath| {
         let name = path.as_str().rsplit('/').next().unwrap_or_default();
         name.split('.').next().filter(|stem| stem.len() > 1).map(str::to_owned)
     };
-    candidate.proposal.paths.iter().filter_map(stem).collect()
+    changed.iter().filter_map(stem).collect()
 }

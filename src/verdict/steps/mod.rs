@@ -1,6 +1,7 @@
 //! The steps of a verdict.
 
 mod altered_tests;
+mod base_suite;
 mod base_tests;
 mod canary;
 mod candidate;
@@ -11,6 +12,7 @@ mod mutation;
 mod places;
 mod proof_runs;
 mod selected_run;
+mod setup_files;
 mod suite;
 
 pub(super) use candidate::{ChangedFile, JudgedProposal, Rejection, StepError};

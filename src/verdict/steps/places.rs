@@ -42,7 +42,7 @@ impl Verifier<'_> {
     }
 
     /// The ignored place that a new path lies in. A directory that the base has in spite of its rules is none.
-    async fn ignored(&self, path: &RepoPath) -> Result<Option<String>, SuiteError> {
+    pub(super) async fn ignored(&self, path: &RepoPath) -> Result<Option<String>, SuiteError> {
         let workspace = self.environment.workspace();
         let parts: Vec<&str> = path.as_str().split('/').collect();
         let mut rules: Vec<Gitignore> = Vec::new();
@@ -64,7 +64,7 @@ impl Verifier<'_> {
         Ok(None)
     }
 
-    async fn base_has(&self, path: &str) -> Result<bool, SuiteError> {
+    pub(super) async fn base_has(&self, path: &str) -> Result<bool, SuiteError> {
         match path.parse::<RepoPath>() {
             Ok(path) => Ok(self.environment.workspace().base_contains(&path).await?),
             Err(_) => Ok(false),
@@ -73,8 +73,7 @@ impl Verifier<'_> {
 
     /// The first place that the base does not have, that the setup makes, and that one of the paths lies in.
     async fn made_by_setup(&self, new: &[&RepoPath]) -> Result<Option<String>, StepError> {
-        if self.environment.settings().setup_commands.is_empty() || self.environment.skipped_setup().is_some()
-        {
+        if self.environment.settings().setup_commands.is_empty() {
             return Ok(None);
         }
         let mut places = BTreeSet::new();
@@ -91,8 +90,7 @@ impl Verifier<'_> {
         if places.is_empty() {
             return Ok(None);
         }
-        let base = self.environment.workspace().base_tree().await?;
-        let Ok(toolbox) = self.environment.fresh(&base, "places").await? else { return Ok(None) };
+        let Ok(toolbox) = self.environment.with_setup_only("places").await? else { return Ok(None) };
         let mut spec = CommandSpec::shell("", self.environment.settings().test_timeout);
         let script = "for place; do if [ -e \"$place\" ] || [ -L \"$place\" ]; then printf '%s\\n' \"$place\"; fi; done";
         spec.argv = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();

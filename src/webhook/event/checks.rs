@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::interpretation::{EventRead, Interpreted, NO_INSTALLATION, act, ignore, read_payload};
 use super::payload::{RawInstallation, RawRepository, RawUser};
-use crate::domain::{BRANCH_PREFIX, CheckFailure, DeliveryRequest, PullRequestNumber, QueuedRequest};
+use crate::domain::{
+    BRANCH_PREFIX, CheckFailure, DeliveryRequest, EventRequest, PullRequestNumber, QueuedRequest,
+};
 
 pub(super) fn read(action: Option<&str>, payload: Value, _label: &str) -> EventRead {
     match action {
@@ -57,14 +59,13 @@ impl CheckPayload {
             return ignore("the check is of no pull request of ours");
         };
         let Some(installation) = installation else { return ignore(NO_INSTALLATION) };
-        act(DeliveryRequest::Queue(QueuedRequest::CheckFailed(CheckFailure {
-            repository: repository.reached_by(&installation)?,
+        let failure = CheckFailure {
             pull_request: PullRequestNumber(pull.number),
-            check_run: check_run.id,
             name: check_run.name,
             head: check_run.head_sha.parse()?,
-            by: sender.login.parse()?,
-            by_id: sender.id,
-        })))
+        };
+        let repository = repository.reached_by(&installation)?;
+        let request = EventRequest::new(repository, sender.identity()?, check_run.id, &failure);
+        act(DeliveryRequest::Queue(QueuedRequest::Event(request)))
     }
 }

@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 
 use super::interpretation::{Interpreted, NO_INSTALLATION, ignore};
 use crate::domain::{
-    CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, RepositoryId, RepositoryName,
-    RepositoryRef, RequestComment, mentions_bot,
+    CommentId, InstallationId, InvalidIdentity, IssueNumber, IssueSnapshot, Login, RepositoryId,
+    RepositoryName, RepositoryRef, RequestComment, mentions_bot,
 };
 use crate::github::GHOST;
 
@@ -63,6 +63,11 @@ pub(super) struct RawUser {
 impl RawUser {
     pub(super) fn is_bot(&self) -> bool {
         self.kind.as_deref() == Some("Bot")
+    }
+
+    /// The login, GitHub's id, and whether it is a bot.
+    pub(super) fn identity(&self) -> Result<(Login, u64, bool), InvalidIdentity> {
+        Ok((self.login.parse()?, self.id, self.is_bot()))
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{
-    DeliveryRequest, InstallationId, IssueNumber, IssueSnapshot, QueuedRequest, RepositoryId, RepositoryRef,
-    ReviewKind, SlashCommand, Trigger,
+    CheckFailure, DeliveryRequest, InstallationId, IssueNumber, IssueSnapshot, QueuedRequest, RepositoryId,
+    RepositoryRef, ReviewKind, SlashCommand, Trigger,
 };
 
 fn payload(action: &str) -> Value {
@@ -251,10 +251,21 @@ fn failed_check_of_a_branch_of_ours_is_a_request_of_its_own() {
         });
         on_pull_request("check_run", "completed", "check_run", check)
     };
-    assert!(matches!(queued(check("failure", "agent-fix/issue-7")), QueuedRequest::CheckFailed(failure)
-        if (failure.pull_request.0, failure.check_run, failure.name.as_str()) == (9, 8, "lint")));
+    let request = queued(check("failure", "agent-fix/issue-7"));
+    assert_eq!(request.source(), ("check_run", 8));
+    let QueuedRequest::Event(request) = request else { panic!("{request:?}") };
+    let failure: CheckFailure = request.read().unwrap();
+    assert_eq!((failure.pull_request.0, failure.name.as_str()), (9, "lint"));
     assert!(matches!(check("success", "agent-fix/issue-7"), Interpretation::Ignore { .. }));
     assert!(matches!(check("failure", "main"), Interpretation::Ignore { .. }));
+}
+
+#[test]
+fn meaning_of_issues_names_every_way_in_which_one_ends() {
+    let issues = EVENTS.iter().find(|row| row.name == "issues").unwrap();
+    for action in ["closed", "deleted", "transferred"] {
+        assert!(issues.meaning.contains(action), "{}", issues.meaning);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! installation nor people without write access can delay a command. A `stop` waits for no other command.
 
 mod error;
-mod failed_check;
+mod events;
 mod feedback;
 mod permission;
 mod reply;
@@ -73,10 +73,10 @@ impl CommandProcessor {
     /// Works until `shutdown`.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let woken = [Notify::new(), Notify::new(), Notify::new()];
-        let [stops, usual, strangers] = &woken;
+        let [stops, normal, strangers] = &woken;
         tokio::select! {
             () = self.serve_stops(stops) => {}
-            () = self.serve_all(Lane::Usual, usual) => {}
+            () = self.serve_all(Lane::Normal, normal) => {}
             () = self.serve_all(Lane::Stranger, strangers) => {}
             () = self.wake_lanes(&woken) => {}
             () = shutdown.cancelled() => {}
@@ -118,9 +118,9 @@ impl CommandProcessor {
         let store = &self.context.store;
         let mut due = store.installations_with_pending_requests(lane, self.now()).await?;
         match lane {
-            Lane::Stop | Lane::Usual => {}
+            Lane::Stop | Lane::Normal => {}
             Lane::Stranger => {
-                let busy = store.installations_with_pending_requests(Lane::Usual, self.now()).await?;
+                let busy = store.installations_with_pending_requests(Lane::Normal, self.now()).await?;
                 due.retain(|installation| !busy.contains(installation));
             }
         }
@@ -130,7 +130,7 @@ impl CommandProcessor {
     /// Serves one batch of an installation's queue.
     async fn serve(&self, installation: InstallationId, lane: Lane) -> InstallationId {
         let served = match lane {
-            Lane::Stop | Lane::Usual => self.serve_batch(installation, lane, BATCH_MAX).await,
+            Lane::Stop | Lane::Normal => self.serve_batch(installation, lane, BATCH_MAX).await,
             Lane::Stranger => self.serve_batch(installation, lane, STRANGERS_BATCH_MAX).await,
         };
         if let Err(error) = served {
@@ -175,7 +175,7 @@ impl CommandProcessor {
     }
 
     async fn serve_stop(&self, pending: PendingRequest) -> String {
-        let admission = caught(self.admit(&pending)).await;
+        let admission = catch_panic(self.admit(&pending)).await;
         if let Err(error) = self.serve_one(&pending, admission, &AtomicBool::new(false)).await {
             error!(%error, "command not carried out");
             tokio::time::sleep(POLL).await;
@@ -193,7 +193,7 @@ impl CommandProcessor {
         let checks_max = if lane == Lane::Stranger { 1 } else { PERMISSION_CHECKS_MAX };
         let admitted: Vec<_> = stream::iter(pending)
             .map(|pending| async move {
-                let admission = caught(self.admit(&pending)).await;
+                let admission = catch_panic(self.admit(&pending)).await;
                 (pending, admission)
             })
             .buffered(checks_max)
@@ -212,11 +212,25 @@ impl CommandProcessor {
         if stranger.is_some_and(|comment| self.strangers.is_refused(comment, self.now())) {
             return Ok(Admission::Refused);
         }
-        let admission = permission::admit(&self.context, pending).await?;
+        let admission = self.read_permission(pending).await?;
         if let (Admission::Refused, Some(comment)) = (&admission, stranger) {
             self.strangers.refuse(comment, self.now());
         }
         Ok(admission)
+    }
+
+    /// Admits a request by the permission that its author has on GitHub now.
+    async fn read_permission(&self, pending: &PendingRequest) -> Result<Admission, CommandError> {
+        let context = &self.context;
+        match &pending.request {
+            _ if pending.is_refused => Ok(Admission::Refused),
+            QueuedRequest::Command(request) => permission::of_command(context, &request.comment).await,
+            QueuedRequest::Review(request) => permission::of_review(context, &request.comment).await,
+            QueuedRequest::Event(request) => match events::handler(request) {
+                Some(handler) => handler.admit(context, request).await,
+                None => Ok(Admission::Handled(Handled::Done("unreadable"))),
+            },
+        }
     }
 
     async fn serve_one(
@@ -230,7 +244,9 @@ impl CommandProcessor {
         let served = async {
             match admission {
                 Ok(Admission::Admitted) if self.is_withdrawn(pending).await? => Ok(()),
-                Ok(Admission::Admitted) => self.end(pending, caught(self.carry_out(pending)).await).await,
+                Ok(Admission::Admitted) => {
+                    self.end(pending, catch_panic(self.carry_out(pending)).await).await
+                }
                 Ok(Admission::Refused) if self.is_refusal_answered(pending) => {
                     self.end(pending, Ok(Handled::Done("refused"))).await
                 }
@@ -240,7 +256,9 @@ impl CommandProcessor {
                 // Telling people that they may not takes its turn among all writes, and people may be
                 // many: after each of them, the queue is read again.
                 Ok(Admission::Refused) if has_answered_one.swap(true, Ordering::Relaxed) => Ok(()),
-                Ok(Admission::Refused) => self.end(pending, caught(self.tell_refused(pending)).await).await,
+                Ok(Admission::Refused) => {
+                    self.end(pending, catch_panic(self.tell_refused(pending)).await).await
+                }
                 Ok(Admission::Handled(handled)) => self.end(pending, Ok(handled)).await,
                 Err(error) => self.end(pending, Err(error)).await,
             }
@@ -286,7 +304,10 @@ impl CommandProcessor {
                     ReviewKind::Review | ReviewKind::ReviewComment => handled.await,
                 }
             }
-            QueuedRequest::CheckFailed(check) => failed_check::handle(&self.context, id, check).await,
+            QueuedRequest::Event(request) => match events::handler(request) {
+                Some(handler) => handler.carry_out(&self.context, id, request).await,
+                None => Ok(Handled::Done("unreadable")),
+            },
         }
     }
 
@@ -354,7 +375,7 @@ impl CommandProcessor {
         if let Some(comment) = comment {
             let target = ReplyTarget::Comment(comment.id);
             let reply = CommandReply::Failed(why);
-            match caught(reply::send(&self.context, comment, target, &reply)).await {
+            match catch_panic(reply::send(&self.context, comment, target, &reply)).await {
                 Ok(()) => {}
                 Err(error) => match error.retry_after() {
                     // It is carried out again then, fails again, and is answered.
@@ -367,16 +388,17 @@ impl CommandProcessor {
     }
 
     async fn complete(&self, pending: &PendingRequest, result: &str) -> Result<(), StoreError> {
-        let number = pending.request.number();
         match &pending.request {
             QueuedRequest::Command(CommandRequest { command, comment }) => {
-                info!(%number, by = %comment.by, ?command, result, "command completed");
+                info!(number = %comment.number, by = %comment.by, ?command, result, "command completed");
             }
             QueuedRequest::Review(ReviewRequest { kind, comment }) => {
-                info!(%number, by = %comment.by, ?kind, result, "review request completed");
+                info!(number = %comment.number, by = %comment.by, ?kind, result, "review request completed");
             }
-            QueuedRequest::CheckFailed(check) => {
-                info!(%number, check = check.name, result, "failed check completed");
+            QueuedRequest::Event(request) => {
+                if let Some(handler) = events::handler(request) {
+                    handler.log(request, result);
+                }
             }
         }
         self.context.store.complete_request(&pending.id, result, self.now()).await
@@ -397,7 +419,7 @@ impl CommandProcessor {
 }
 
 /// A panic fails the request that it happened at, and no other.
-async fn caught<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+async fn catch_panic<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(done) => done,
         Err(panic) => Err(CommandError::Defect(panic_message(panic.as_ref()))),

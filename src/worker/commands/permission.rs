@@ -3,10 +3,9 @@
 use super::error::{CommandError, Handled};
 use super::revision_limits::REVISION_PAUSE;
 use crate::domain::{
-    Login, Permission, PullRequestNumber, QueuedRequest, Refusal, RequestComment, authorize,
+    Login, Permission, PullRequestNumber, Refusal, RepositoryRef, RequestComment, authorize,
 };
 use crate::publish::command_refused;
-use crate::store::PendingRequest;
 use crate::worker::context::WorkerContext;
 
 /// Whether a request is carried out.
@@ -20,34 +19,39 @@ pub(super) enum Admission {
     Handled(Handled),
 }
 
-/// Admits a request, or does not. Bots that the operator does not list get no answer.
-pub(super) async fn admit(
+/// Admits a command, or does not. Bots that the operator does not list get no answer.
+pub(super) async fn of_command(
     context: &WorkerContext,
-    pending: &PendingRequest,
+    comment: &RequestComment,
 ) -> Result<Admission, CommandError> {
-    if pending.is_refused {
-        return Ok(Admission::Refused);
+    of_author(context, &comment.repository, &comment.by, comment.by_is_bot).await
+}
+
+/// Admits a review, or does not.
+pub(super) async fn of_review(
+    context: &WorkerContext,
+    comment: &RequestComment,
+) -> Result<Admission, CommandError> {
+    let number = PullRequestNumber(comment.number.0);
+    match context.store.job_of_pull_request(comment.repository.id, number).await? {
+        // Other bots have pull requests, too, and are mentioned there.
+        None => Ok(Admission::Handled(Handled::Done("not ours"))),
+        // Before GitHub is asked anything: the job may take long.
+        Some(job) if !job.state.is_final() => Ok(Admission::Handled(Handled::Wait(REVISION_PAUSE))),
+        Some(_) => of_command(context, comment).await,
     }
-    let comment = match &pending.request {
-        QueuedRequest::Command(request) => &request.comment,
-        QueuedRequest::Review(request) => {
-            let (repository, number) = (request.comment.repository.id, request.comment.number);
-            let number = PullRequestNumber(number.0);
-            match context.store.job_of_pull_request(repository, number).await? {
-                // Other bots have pull requests, too, and are mentioned there.
-                None => return Ok(Admission::Handled(Handled::Done("not ours"))),
-                // Before GitHub is asked anything: the job may take long.
-                Some(job) if !job.state.is_final() => {
-                    return Ok(Admission::Handled(Handled::Wait(REVISION_PAUSE)));
-                }
-                Some(_) => &request.comment,
-            }
-        }
-        QueuedRequest::CheckFailed(_) => return Ok(Admission::Admitted),
-    };
-    let permission = context.github.permission(&comment.repository, &comment.by).await?;
+}
+
+/// Admits whoever has write access, and bots that the operator lists.
+pub(super) async fn of_author(
+    context: &WorkerContext,
+    repository: &RepositoryRef,
+    by: &Login,
+    is_bot: bool,
+) -> Result<Admission, CommandError> {
+    let permission = context.github.permission(repository, by).await?;
     let bots = &context.policy.rules.bots_allowed;
-    Ok(match authorize(permission, &comment.by, comment.by_is_bot, bots) {
+    Ok(match authorize(permission, by, is_bot, bots) {
         Ok(()) => Admission::Admitted,
         Err(Refusal::BotNotAllowed) => Admission::Handled(Handled::Done("ignored: a bot that is not listed")),
         Err(Refusal::NoWriteAccess) => Admission::Refused,

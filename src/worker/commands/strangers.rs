@@ -84,7 +84,7 @@ pub(super) async fn with_texts(
         QueuedRequest::Review(ReviewRequest { kind: kind @ ReviewKind::Comment, comment }) => {
             QueuedRequest::Review(ReviewRequest { kind, comment: read_again(context, comment).await? })
         }
-        request @ (QueuedRequest::Review(_) | QueuedRequest::CheckFailed(_)) => request,
+        request @ (QueuedRequest::Review(_) | QueuedRequest::Event(_)) => request,
     })
 }
 

@@ -12,6 +12,7 @@ use crate::domain::{
 use crate::github::{
     AppIdentity, CheckRun, ClosingPullRequest, Comment, CreatedCommit, GitAccess, GitHub, GitHubError, Issue,
     IssueComment, Label, NewCommit, NewPullRequest, PullRequest, Repository, ReviewComment, Reviewers,
+    SubmoduleAccess, SubmoduleRequest,
 };
 use crate::workspace::{LocalRepository, WorkspaceError};
 
@@ -47,6 +48,10 @@ impl LocalGitHub {
     /// The git access to the repository.
     pub(super) fn access(&self) -> GitAccess {
         self.access.clone()
+    }
+
+    pub(super) fn repository_here(&self) -> &LocalRepository {
+        &self.repository
     }
 
     pub(super) fn published(&self) -> Published {
@@ -247,6 +252,16 @@ impl GitHub for LocalGitHub {
 
     async fn git_access(&self, _at: &RepositoryRef) -> Result<GitAccess, GitHubError> {
         Ok(self.access.clone())
+    }
+
+    /// Whoever can run the command may read what their clone has.
+    async fn submodule_access(
+        &self,
+        _at: &RepositoryRef,
+        submodule: SubmoduleRequest<'_>,
+        _reader: &Login,
+    ) -> Result<SubmoduleAccess, GitHubError> {
+        Ok(self.repository.submodule_access(submodule))
     }
 
     async fn app_identity(&self) -> Result<AppIdentity, GitHubError> {

@@ -14,6 +14,8 @@ use self::github::LocalGitHub;
 use super::context::WorkerContext;
 pub use super::reverify::TestBench;
 use super::runner::Worker;
+use super::submodules::with_local_submodules;
+use crate::config::StoreLocation;
 use crate::domain::{
     DeliveryId, DeliveryRequest, InstallationId, IssueSnapshot, Job, JobId, NewDelivery, RecordedEvent,
     RepositoryId, RepositoryName, RepositoryRef, Sha, TranscriptEvent, Trigger,
@@ -48,7 +50,7 @@ pub struct LocalContext {
     /// The model that works on the issue.
     pub model: Arc<dyn Model>,
     /// The model that writes briefs and summarizes. `None`: there is no brief, and `model` summarizes.
-    pub brief_model: Option<Arc<dyn Model>>,
+    pub planner_model: Option<Arc<dyn Model>>,
     /// Sandbox, policy and setup locks.
     pub bench: TestBench,
 }
@@ -83,8 +85,7 @@ impl LocalJob {
     pub async fn open(directory: &Path, work: LocalTask) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("{} cannot be created", directory.display()))?;
-        let path = directory.join("mendwright.sqlite");
-        let store = store::open(&path).await?;
+        let store = store::open(&StoreLocation::in_directory(directory)).await?;
         // One process uses the directory at a time: earlier ones are dead.
         store.expire_stale_leases().await?;
         let id = record(store.as_ref(), &work).await?;
@@ -104,7 +105,9 @@ impl LocalJob {
     /// The repository does not contain that commit.
     pub async fn workspace(&self, base: &Sha) -> anyhow::Result<Workspace> {
         let access = self.github.access();
-        Ok(self.mirrors.fetch(RepositoryId(0), &access, base.as_str()).await?)
+        let id = RepositoryId::LOCAL;
+        let workspace = self.mirrors.fetch(id, &access, base.as_str()).await?;
+        Ok(with_local_submodules(&self.mirrors, id, workspace, self.github.repository_here()).await?)
     }
 
     /// Records `events` before any work, as if an earlier worker had recorded them. The base commit that
@@ -136,7 +139,7 @@ impl LocalJob {
             store: self.store.clone(),
             github: self.github.clone(),
             model: context.model.clone(),
-            brief_model: context.brief_model.clone(),
+            planner_model: context.planner_model.clone(),
             sandbox: context.bench.sandbox.clone(),
             mirrors: self.mirrors.clone(),
             policy: context.bench.policy.clone(),

@@ -153,7 +153,7 @@ async fn file_of_git_lfs_cannot_be_replaced_by_its_content() {
     let sample = |path: &str| PathSample { first: vec![path.to_owned()], count: 1 };
     let expected = CheckoutGaps {
         lfs_files: sample("data/table.bin"),
-        submodules: sample("sub"),
+        submodules: [(String::new(), sample("sub"))].into(),
         filtered: sample("key.gpg"),
     };
     assert_eq!(gaps, expected);

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 /// The runners, in the order of the page: the name of each file in `fixtures/cheats`.
-pub const RUNNERS: &[&str] =
-    &["pytest", "unittest", "node", "jest", "mocha", "rspec", "prove", "phpunit", "ctest"];
+pub const RUNNERS: &[&str] = &[
+    "pytest", "unittest", "node", "jest", "mocha", "rspec", "prove", "phpunit", "ctest", "go", "cargo",
+    "nextest", "vitest", "maven",
+];
 
 /// A kind of cheat, or of honest change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -186,7 +188,7 @@ pub struct Play {
     pub deletes: Vec<String>,
 }
 
-/// The directory with Jest and Mocha. It must lie where a sandbox sees it.
+/// The directory with Jest, Mocha and Vitest. It must lie where a sandbox sees it.
 fn node_runners() -> String {
     std::env::var("MENDWRIGHT_TEST_NODE_RUNNERS").expect("MENDWRIGHT_TEST_NODE_RUNNERS")
 }

@@ -50,6 +50,8 @@ impl Chromium {
         ]);
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
+            // A page's address changes before its elements are there.
+            "timeouts": {"implicit": 120_000},
             "goog:chromeOptions": {"args": arguments, "binary": "/usr/bin/chromium"},
         }}});
         let root = format!("http://127.0.0.1:{port}/session");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mendwright::agent::{CallDenied, Completion, MeteredModel, charge_unrecorded_call};
+use mendwright::agent::{Completion, MeteredModel, ModelCallError, charge_unrecorded_call};
 use mendwright::domain::{
     AssistantBlock, Budget, BudgetExhausted, DailyCap, DailyCaps, InstallationId, IssueNumber, IssueSnapshot,
     Message, Price, RepositoryId, RepositoryRef, Spend, TranscriptEvent, Trigger, Usage,
@@ -152,7 +152,7 @@ async fn call_fails_after_three_interrupted_responses() {
         let (provider, model) = with_fault(format, r#"{"cut_after_bytes": 500, "times": 99}"#).await;
         let job = ClaimedJob::new().await;
         let denied = job.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
-        assert!(matches!(denied, CallDenied::Unusable(ModelError::Interrupted { .. })), "{denied}");
+        assert!(matches!(denied, ModelCallError::Unusable(ModelError::Interrupted { .. })), "{denied}");
         assert_eq!(provider.requests().len(), 3);
         assert_eq!(job.wasted().await.len(), 3);
         assert!(job.journal.unsettled_call().await.unwrap().is_none());
@@ -190,7 +190,7 @@ async fn retry_needs_its_own_budget() {
         let denied = job.metered_model(&*model).ask(&mut Spend::zero(), &task()).await.unwrap_err();
         let is_limit = matches!(
             denied,
-            CallDenied::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. })
+            ModelCallError::Exhausted(BudgetExhausted::Day(_) | BudgetExhausted::Dollars { .. })
         );
         assert!(is_limit, "{denied}");
         assert_eq!(provider.requests().len(), 1);

@@ -90,6 +90,13 @@ public class It { public static void main(String[] a) throws Exception {
         "499500\n",
     ),
     (
+        "mvn",
+        "pom.xml",
+        "",
+        "mvn -version > out 2>&1 && ! test -e /etc/maven/settings.xml && echo well || cat out",
+        "well\n",
+    ),
+    (
         "go",
         "it_test.go",
         "package a\nimport (\"os/exec\"; \"net\"; \"testing\")\nfunc TestIt(t *testing.T) {\n c := make(chan int)\n \

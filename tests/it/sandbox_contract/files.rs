@@ -44,7 +44,8 @@ async fn files_are_read_edited_written_and_collected(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
         let tar = tar_of([("src/a.sh".to_owned(), b"one\r\ntwo\r\n".to_vec())], &[]);
         toolbox.unpack(tar.as_slice()).await.unwrap();
-        let edits = vec![Edit { old: "one\ntwo".to_owned(), new: "one\nhalf\ntwo".to_owned() }];
+        let edits =
+            vec![Edit { old: "one\ntwo".to_owned(), new: "one\nhalf\ntwo".to_owned(), after_line: None }];
         let edited = toolbox.edit_file(&EditFile { path: "src/a.sh".to_owned(), edits }).await.unwrap();
         assert_eq!(edited.excerpt, "1  one\n2  half\n3  two\n");
         let window = ReadFile { path: "src/a.sh".to_owned(), first_line: 2, lines_max: 1 };

@@ -83,6 +83,23 @@ async fn peer_that_does_not_speak_the_protocol_is_an_error() {
 }
 
 #[tokio::test]
+async fn peer_that_floods_the_pipe_instead_of_answering_is_ended() {
+    use std::os::unix::fs::PermissionsExt;
+    // Pings of the multiplexer: each is valid, and wants an answer that nobody reads.
+    let script = "#!/bin/sh\n[ \"$1\" = --info-fd ] || exit 0\n\
+        echo '{\"child-pid\": '$$'}' > /proc/self/fd/$2\n\
+        while printf '\\000\\002\\000\\001\\000\\000\\000\\000\\000\\000\\000\\007'; do :; done\n";
+    let directory = tempfile::tempdir().unwrap();
+    let flood = directory.path().join("flood");
+    fs::write(&flood, script).unwrap();
+    fs::set_permissions(&flood, fs::Permissions::from_mode(0o755)).unwrap();
+    let sandbox = mendwright::sandbox::Bubblewrap::with_program(flood).unwrap();
+    let outcome = sandbox.start(&SandboxSpec::named(unique("flood"))).await;
+    let error = outcome.err().unwrap().to_string();
+    assert!(error.contains("bytes before it answered the first call"), "{error}");
+}
+
+#[tokio::test]
 async fn toolchain_that_would_show_the_host_is_refused() {
     let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let spec = SandboxSpec {
@@ -144,7 +161,9 @@ fn run_all_as(user: u32, group: u32) {
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    // From the first test that failed on: the list of all tests before it is long.
+    let failures = printed.split_once("\nfailures:\n").map_or(&*printed, |(_, failures)| failures);
+    assert!(output.status.success(), "{failures}{}", String::from_utf8_lossy(&output.stderr));
     assert!(
         printed.contains("test sandbox_contract::isolation::bubblewrap::there_is_no_network ... ok"),
         "{printed}"

@@ -87,7 +87,10 @@ async fn symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         let find = async |name: &str| {
-            toolbox.find_symbol(&FindSymbol { name: name.to_owned(), places_max: 50 }).await.unwrap()
+            toolbox
+                .find_symbol(&FindSymbol { name: name.to_owned(), places_max: 50, body_lines_max: 0 })
+                .await
+                .unwrap()
         };
         let places = |places: &[mendwright::sandbox::protocol::SymbolLocation]| -> Vec<String> {
             places.iter().map(|p| format!("{}:{} {} {}", p.path, p.line, p.kind, p.text)).collect()
@@ -103,6 +106,17 @@ async fn symbol_is_found_where_it_is_defined_and_used(backend: Backend) {
         );
         let found = find("Cart.checkout").await;
         assert_eq!(found.definitions[0].container.as_deref(), Some("Cart"));
+        assert_eq!(found.definitions[0].body, None);
+        let whole = async |lines: u32| {
+            let request = FindSymbol { name: "Cart".to_owned(), places_max: 50, body_lines_max: lines };
+            toolbox.find_symbol(&request).await.unwrap().definitions[0].body.clone().unwrap()
+        };
+        let body = whole(100).await;
+        let class = ["class Cart:", "    def checkout(self):", "        return total_price(self.lines)"];
+        assert_eq!((body.first_line, body.left_out), (4, 0));
+        assert_eq!(body.lines, class);
+        let body = whole(2).await;
+        assert_eq!((body.lines.as_slice(), body.left_out), (&class.map(str::to_owned)[..2], 1));
         assert_eq!(find("TOTAL_PRICE").await.names, ["total_price"]);
         let none = find("totl_price").await;
         assert_eq!((none.definitions.len(), none.near), (0, vec!["total_price".to_owned()]));
@@ -116,7 +130,7 @@ async fn edit_that_breaks_the_syntax_is_made_and_reported(backend: Backend) {
     in_default_sandbox(backend, async |toolbox| {
         toolbox.unpack(project().as_slice()).await.unwrap();
         let edit = async |path: &str, old: &str, new: &str| {
-            let edits = vec![Edit { old: old.to_owned(), new: new.to_owned() }];
+            let edits = vec![Edit { old: old.to_owned(), new: new.to_owned(), after_line: None }];
             toolbox.edit_file(&EditFile { path: path.to_owned(), edits }).await.unwrap().faults
         };
         let faults = edit("shop/cart.py", "total_price(self.lines)", "total_price(self.lines").await;
@@ -176,7 +190,7 @@ async fn hostile_files_neither_break_a_map_nor_delay_it(backend: Backend) {
         assert_eq!(mapped.files[0].path, "good.py", "{}", mapped.text);
         assert!(!mapped.text.contains("passwd"), "{}", mapped.text);
         assert_eq!(mapped.counts.not_looked_at, 0, "{:?}", mapped.counts);
-        let found = FindSymbol { name: "needle_in_the_hay".to_owned(), places_max: 10 };
+        let found = FindSymbol { name: "needle_in_the_hay".to_owned(), places_max: 10, body_lines_max: 0 };
         assert_eq!(toolbox.find_symbol(&found).await.unwrap().definitions.len(), 1);
         let write = WriteFile { path: "deep.py".to_owned(), content: nested("((", ")"), executable: None };
         toolbox.write_file(&write).await.unwrap();

@@ -130,16 +130,14 @@ impl<F: FnOnce() + Unpin> tokio::io::AsyncRead for EndlessTar<F> {
     }
 }
 
-/// A `bwrap` whose toolbox output is cut off after so many bytes. The shell between them closes the pipe
-/// itself, so that it ends with the last byte.
+/// A `bwrap` whose toolbox output is cut off after so many bytes: `dd` alone has the pipe to the host, which
+/// ends with the last byte. No descriptor is numbered here: the ones that `bwrap` is given can have any number.
 fn cut_off_after(bytes: u32, directory: &tempfile::TempDir) -> PathBuf {
     let program = directory.path().join(format!("bwrap-{bytes}"));
     let fifo = program.with_extension("fifo");
     let script = format!(
         "#!/bin/sh\nexport PATH=/usr/bin:/bin\n[ \"$1\" = --info-fd ] || exec bwrap \"$@\"\n\
-         mkfifo {fifo}; exec 8<&0 9>&1\n\
-         bwrap \"$@\" <&8 >{fifo} 8<&- 9>&- &\ndd bs=1 count={bytes} status=none <{fifo} >&9 8<&- 9>&- &\n\
-         exec >&- 8<&- 9>&-\nwait\n",
+         mkfifo {fifo}\ndd bs=1 count={bytes} status=none <{fifo} &\nexec bwrap \"$@\" >{fifo}\n",
         fifo = fifo.display()
     );
     fs::write(&program, script).unwrap();

@@ -46,7 +46,10 @@ async fn image_settings_apply_except_proxies_volumes_user_and_entrypoint() {
     let sandbox = connect(&options("images")).unwrap();
     let toolbox = sandbox.start(&spec(&fresh.name)).await.unwrap();
     let output = ok(&toolbox, "echo $JAVA_HOME $PATH $HOME; id -u; id -un; env | grep -ci proxy; true").await;
-    assert_eq!(output, "/opt/java /opt/java/bin:/usr/bin:/bin /home/agent\n1000\nagent\n0\n");
+    assert_eq!(
+        output,
+        "/opt/java /home/agent/.local/bin:/opt/java/bin:/usr/bin:/bin /home/agent\n1000\nagent\n0\n"
+    );
     fails(&toolbox, "touch /data/x").await;
     assert!(toolbox.description().contains("the image's volumes are empty and read-only: /data"));
     assert_eq!(docker(&["volume", "ls", "--quiet"]), volumes, "the engine created a volume");

@@ -145,7 +145,12 @@ async fn snapshot_over_the_limit_is_refused() {
 async fn snapshot_that_no_longer_exists_is_refused() {
     let sandbox = connect(&options("setup")).unwrap();
     let (key, location) = (key(), docker(&["images", "--quiet", "--no-trunc", IMAGE]));
-    let snapshot = mendwright::sandbox::SetupSnapshot { key: key.clone(), location, bytes: 0 };
+    let snapshot = mendwright::sandbox::SetupSnapshot {
+        key: key.clone(),
+        location,
+        bytes: 0,
+        created: jiff::Timestamp::UNIX_EPOCH,
+    };
     let error = sandbox.start(&SandboxSpec { snapshot: Some(snapshot), ..spec(IMAGE) }).await.err().unwrap();
     let expected = format!("the setup snapshot {key} no longer exists; run the setup again");
     assert!(error.to_string().ends_with(&expected), "{error}");

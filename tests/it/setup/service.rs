@@ -54,12 +54,7 @@ async fn failed_setup_is_reported_on_the_issue() {
     let mut world = World::builder().files(&[(".github/agent-fix.yml", configuration)]).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
-    world
-        .until("an escalation", |world| {
-            world.comments().iter().any(|comment| comment.contains("The test suite cannot be run"))
-        })
-        .await;
-    let comments = world.comments().join("\n");
+    let comments = world.until_comment("The test suite cannot be run").await;
     assert!(comments.contains("cat /no/such/registry") && comments.contains("looking"), "{comments}");
     assert!(world.pulls().is_empty());
     world.end().await;
@@ -81,13 +76,13 @@ async fn failed_detected_setup_is_skipped_if_the_tests_run_without_it() {
     world.until("a draft pull request", |world| world.pulls().len() == 1).await;
     let body = world.pulls()[0]["body"].as_str().unwrap_or_default().to_owned();
     assert!(body.contains("was left out: the suite ran without it"), "{body}");
-    let noted = world.transcript().await.iter().any(|recorded| match &recorded.event {
-        TranscriptEvent::Note { text } => {
-            text.contains("was left out, since it was only detected") && text.contains("/no/such/registry")
+    let recorded = world.transcript().await.iter().any(|recorded| match &recorded.event {
+        TranscriptEvent::PlanTried { result } => {
+            result.why.as_ref().is_some_and(|why| why.contains("/no/such/registry"))
         }
         _ => false,
     });
-    assert!(noted, "the transcript does not say so");
+    assert!(recorded, "the transcript does not say so");
     world.end().await;
 }
 
@@ -97,12 +92,7 @@ async fn failed_detected_setup_that_is_needed_is_reported_with_a_remedy() {
     let mut world = World::builder().files(&[DEVCONTAINER, (".github/agent-fix.yml", test)]).start().await;
     world.start_service_with(ONLINE).await;
     world.label("octo-maintainer").await;
-    world
-        .until("an escalation", |world| {
-            world.comments().iter().any(|comment| comment.contains("The test suite cannot be run"))
-        })
-        .await;
-    let comments = world.comments().join("\n");
+    let comments = world.until_comment("The test suite cannot be run").await;
     for expected in ["/no/such/registry", "Write commands that work into", "setup:", "test -e vendor/made"] {
         assert!(comments.contains(expected), "{expected}: {comments}");
     }

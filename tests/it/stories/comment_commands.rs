@@ -139,7 +139,7 @@ async fn command_that_github_forbids_is_answered_and_not_repeated() {
         .filter(|body| body.contains("mendwright:answer:"))
         .collect();
     assert_eq!(answers.len(), 1, "{comments:#?}");
-    assert!(answers[0].contains("This failed and is not tried again: forbidden by GitHub"), "{answers:?}");
+    assert!(answers[0].contains("This failed and will not be retried: forbidden by GitHub"), "{answers:?}");
     assert_eq!((world.job_count().await, world.is_command_postponed().await), (1, false));
     world.end().await;
 }

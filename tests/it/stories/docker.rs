@@ -40,6 +40,31 @@ async fn fix_in_docker_is_verified_and_replayed_there() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
+async fn setup_agent_finds_the_suite_in_docker() {
+    let bench = EvaluationBench::new().await;
+    std::fs::write(bench.path("issue.md"), "# The sum is wrong\n\nIt subtracts.\n").unwrap();
+    let fix =
+        ["fix", "--json", "--repo", "repos/widgets", "--issue", "issue.md", "--allow", "registry.example"];
+    let fixed = CommandOutput::of(bench.command(&fix).args(bench.model_without_suite()).args(DOCKER)).await;
+    assert_eq!(fixed.code, Some(0), "{}\n{}", fixed.out, fixed.err);
+    let manifest = fixed.last_json()["manifest"].as_str().unwrap().to_owned();
+    let read: Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
+    assert_eq!(read["suite"]["test_command"], "sh t/run.sh");
+    assert_eq!(read["suite"]["test_command_source"], "the setup agent");
+    // Nothing in the base commit says the command.
+    let digest = read["sha256"].as_str().unwrap();
+    let verify = ["verify", "--manifest", &manifest, "--repo", "repos/widgets", "--digest", digest];
+    let refused = CommandOutput::of(bench.command(&verify).args(DOCKER)).await;
+    assert_eq!(refused.code, Some(1), "{}\n{}", refused.out, refused.err);
+    assert!(refused.out.contains("give them with --test and --setup: `sh t/run.sh`"), "{}", refused.out);
+    let test = ["--test", "sh t/run.sh"];
+    let verified = CommandOutput::of(bench.command(&verify).args(test).args(DOCKER)).await;
+    assert_eq!(verified.code, Some(0), "{}\n{}", verified.out, verified.err);
+    bench.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
 async fn evaluation_in_docker_uses_the_hidden_tests() {
     let bench = EvaluationBench::new().await;
     let base = bench.repository.head().unwrap().target().unwrap().to_string();

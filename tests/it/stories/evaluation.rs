@@ -30,7 +30,8 @@ impl EvaluationBench {
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let repository = git2::Repository::init(directory.path().join("repos/widgets")).unwrap();
-        let turns = json!({"model": "scripted-1", "turns": [
+        let propose = json!({"tool": "propose_setup", "arguments": {"setup": [], "test": TEST}});
+        let turns = json!({"model": "scripted-1", "setup": [{"calls": [propose]}], "turns": [
             {"say": "The sum subtracts.", "calls": [
                 {"tool": "edit_file", "arguments": {"path": "sum.sh", "edits": [{"old": "$1 - $2", "new": "$1 + $2"}]}},
                 {"tool": "write_file", "arguments": {"path": "t/agent.t", "content": "# agent\n[ $(sh sum.sh 2 3) = 5 ]\n"}}]},
@@ -94,10 +95,13 @@ impl EvaluationBench {
 
     /// The arguments of `fix` and `evaluate` for the model and the tests.
     pub(super) fn model_arguments(&self) -> Vec<String> {
+        [["--test", TEST].map(str::to_owned).to_vec(), self.model_without_suite()].concat()
+    }
+
+    /// The same without the test command.
+    pub(super) fn model_without_suite(&self) -> Vec<String> {
         let url = self.provider.url_for(Provider::OpenAi).to_string();
-        let arguments =
-            ["--test", TEST, "--provider", "openai", "--model", "scripted-1", "--model-url", &url];
-        arguments.map(str::to_owned).to_vec()
+        ["--provider", "openai", "--model", "scripted-1", "--model-url", &url].map(str::to_owned).to_vec()
     }
 
     fn evaluate(&self, arguments: &[&str]) -> Command {

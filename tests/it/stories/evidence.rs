@@ -285,11 +285,11 @@ async fn replay_repeats_a_job_and_finds_the_first_difference() {
     same.assert_success();
     assert!(same.out.starts_with("Replayed 3 of 3 recorded turns; "), "{}", same.out);
 
-    let changed = fix.changed(&transcript, "No longer failing", "Never failing");
+    let changed = fix.changed(&transcript, "Now passing", "Never failing");
     let different = replay(&changed).await;
     assert_eq!(different.code, Some(3), "{}\n{}", different.out, different.err);
     assert!(different.out.contains("at turn 2: the result of run_tests\n"), "{}", different.out);
-    assert!(different.out.contains("- Never failing") && different.out.contains("+ No longer failing"));
+    assert!(different.out.contains("- Never failing") && different.out.contains("+ Now passing"));
 
     let repository = git2::Repository::open(&fix.repository).unwrap();
     let branches = repository.branches(None).unwrap().count();

@@ -86,7 +86,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
     let model = Arc::new(PanickingModel { times, asked: AtomicU32::new(0) });
     let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
     let bench = TestBench { sandbox, policy, setup_locks: SetupLocks::default() };
-    let parts = LocalContext { model: model.clone(), brief_model: None, bench };
+    let parts = LocalContext { model: model.clone(), planner_model: None, bench };
     let end = local.run(&parts, &CancellationToken::new(), |_| {}).await.unwrap().unwrap();
     (end.job.outcome.unwrap(), model.asked.load(Ordering::Relaxed))
 }

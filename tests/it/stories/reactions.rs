@@ -30,6 +30,7 @@ async fn label_while_the_only_worker_is_busy_gets_a_reaction_once() {
     assert_eq!(world.provider.request_count(), 1, "the second job has begun");
     assert_eq!(reactions(&world, third), json!([]), "a label without write access got a reaction");
 
+    world.jobs_acknowledged(2).await;
     world.kill_service().await;
     let before = world.calls("reactions/create-for-issue");
     let address = world.restart_service().await;

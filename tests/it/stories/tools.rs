@@ -37,8 +37,9 @@ fn pushed(world: &World) -> BTreeMap<String, (i32, String)> {
 
 #[tokio::test]
 async fn truncated_result_is_read_on_after_a_crash() {
-    let manual: String =
-        (1..=1000).map(|line| format!("line {line} of the manual, which goes on and on and on\n")).collect();
+    let manual: String = (1..=100)
+        .map(|line| format!("line {line} of the manual{}\n", ", which goes on".repeat(25)))
+        .collect();
     let builder = World::builder().script(recorded("read-result"));
     let mut world = builder.file("docs/manual.txt", &manual).start().await;
     world.start_service().await;
@@ -48,7 +49,7 @@ async fn truncated_result_is_read_on_after_a_crash() {
     world.start_service().await;
     world.jobs_ended(1).await;
     let why = escalation(&world).await;
-    assert!(why.contains("Is line 512 meant?"), "{why} {}", world.log());
+    assert!(why.contains("Is line 50 meant?"), "{why} {}", world.log());
     world.end().await;
 }
 
@@ -87,6 +88,39 @@ async fn deleted_or_moved_test_verifies_no_proposal() {
     let why = escalation(&world).await;
     assert!(why.contains("May the test go?"), "{why} {}", world.log());
     assert!(world.pulls().is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nothing_runs_after_a_change_that_was_refused() {
+    let mut world = World::scripted(recorded("refused-change")).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 1, "{}", world.log());
+    let transcript = world.transcript().await;
+    let runs = transcript.iter().filter(|event| matches!(event.event, TranscriptEvent::AgentTestRun { .. }));
+    assert_eq!(runs.count(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn instructions_of_other_agents_and_the_files_they_name_are_read() {
+    let files = [
+        ("CLAUDE.md", "Read @docs/style.md first, and CONTRIBUTING.\n"),
+        ("docs/style.md", "Tabs, not spaces. See docs/more.md.\n"),
+        ("docs/more.md", "Nobody is sent here.\n"),
+        ("CONTRIBUTING.md", "Sign your commits off.\n"),
+    ];
+    let mut world = World::builder().script(recorded("no-run-command")).files(&files).start().await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    let first = format!("{:?}", world.provider.requests()[0]);
+    for text in ["Read @docs/style.md first", "Tabs, not spaces", "Sign your commits off"] {
+        assert!(first.contains(text), "{text}: {first}");
+    }
+    assert!(!first.contains("Nobody is sent here"), "{first}");
     world.end().await;
 }
 

@@ -162,8 +162,10 @@ async fn flaky_test_is_run_again_and_flagged() {
         match project.verify_all(&changes).await {
             Verdict::Verified(verified) if !verified.flags().is_empty() => {
                 let flags: Vec<String> = verified.flags().iter().map(Flag::describe).collect();
-                assert!(flags[0].contains("passed when it was run again: tests/flaky.sh"), "{flags:?}");
-                return;
+                // It may also fail in another run, and be flagged for that.
+                if flags.iter().any(|flag| flag.contains("passed when it was run again: tests/flaky.sh")) {
+                    return;
+                }
             }
             Verdict::Verified(_) | Verdict::Rejected(_) => {}
         }

@@ -49,6 +49,12 @@ impl Script {
         self
     }
 
+    /// The setup agent is answered with the turns of `other`.
+    pub fn with_setup(mut self, mut other: Self) -> Self {
+        self.0["setup"] = json!(std::mem::take(other.turns()));
+        self
+    }
+
     /// Calls a tool.
     pub fn call(mut self, tool: &str, arguments: Value) -> Self {
         let calls = self.last()["calls"].as_array_mut().expect("a turn with calls");

@@ -32,6 +32,13 @@ pub async fn eventually(
 }
 
 impl World {
+    /// Waits for a comment on the issue that contains `text`. Returns all comments.
+    pub async fn until_comment(&self, text: &str) -> String {
+        let is_there = |world: &Self| world.comments().iter().any(|comment| comment.contains(text));
+        self.until(text, is_there).await;
+        self.comments().join("\n")
+    }
+
     /// Waits until `holds`.
     pub async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         eventually(what, async || holds(self), async || self.describe().await).await;
@@ -63,6 +70,11 @@ impl World {
         let count = self.count(&pool, POSTPONED_COMMANDS).await;
         pool.close().await;
         count > 0
+    }
+
+    /// Waits until so many reactions to labels are recorded as sent, so that a restart does not send them again.
+    pub async fn jobs_acknowledged(&self, count: i64) {
+        self.until_stored(count, "reactions were recorded", ACKNOWLEDGED).await;
     }
 
     /// Waits until there are so many jobs.
@@ -99,6 +111,16 @@ impl World {
     async fn pool(&self) -> SqlitePool {
         let options = SqliteConnectOptions::new().filename(self.store_path()).create_if_missing(false);
         SqlitePool::connect_with(options).await.unwrap()
+    }
+
+    /// Makes the store of a killed service as it was when the only job, which prepared, had just recorded this event.
+    pub async fn rewind_to(&self, event: &str) {
+        let pool = self.pool().await;
+        let forgotten =
+            sqlx::query(FORGET_EVENTS_AFTER).bind(format!("{{\"event\":\"{event}\"%")).execute(&pool).await;
+        assert!(forgotten.unwrap().rows_affected() > 0, "nothing followed {event}");
+        sqlx::query("UPDATE jobs SET state = 'preparing'").execute(&pool).await.unwrap();
+        pool.close().await;
     }
 
     pub async fn store(&self) -> SqliteStore {
@@ -157,5 +179,8 @@ const COMMANDS_HANDLED: &str = "SELECT count(*) FROM asks WHERE done_at IS NOT N
 const POSTPONED_JOBS: &str = "SELECT count(*) FROM jobs WHERE epoch > 0 AND is_final = 0 AND lease_owner IS NULL AND available_at > created_at";
 const POSTPONED_COMMANDS: &str =
     "SELECT count(*) FROM asks WHERE done_at IS NULL AND available_at > received_at";
+const FORGET_EVENTS_AFTER: &str =
+    "DELETE FROM events WHERE sequence > (SELECT max(sequence) FROM events WHERE event_json LIKE $1)";
+const ACKNOWLEDGED: &str = "SELECT count(*) FROM effects WHERE kind = 'reaction' AND reference IS NOT NULL";
 const JOBS: &str = "SELECT count(*) FROM jobs";
 const CLAIMS: &str = "SELECT coalesce(sum(epoch), 0) FROM jobs";

@@ -43,7 +43,7 @@ fn directory_with_prices() -> ConfigDirectory {
 fn every_example_of_the_table_is_valid() {
     let text = file_with_every_key(|key| usable_example(key).to_owned());
     let config = directory_with_prices().load(&text).unwrap();
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert!(config.model.price.is_some_and(|price| price.long.is_some()));
 }
 

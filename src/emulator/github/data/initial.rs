@@ -30,17 +30,16 @@ const DEFAULT_PERMISSIONS: [(&str, &str); 5] = [
     ("pull_requests", "write"),
 ];
 
-/// The events that such a bot subscribes to.
-const DEFAULT_EVENTS: [&str; 8] = [
-    "check_run",
-    "delete",
-    "issue_comment",
-    "issues",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "push",
-];
+/// The manifest of the App that is emulated.
+const APP_MANIFEST: &str = include_str!("../../../../app-manifest.yml");
+
+/// The events that the App subscribes to: those of its manifest, and one that it has to ignore.
+fn default_events() -> Vec<String> {
+    let listed = APP_MANIFEST.lines().skip_while(|line| *line != "default_events:").skip(1);
+    let events = listed.filter_map(|line| line.trim_start().strip_prefix("- "));
+    let names = events.map(|event| event.split('#').next().unwrap_or(event).trim().to_owned());
+    names.chain(std::iter::once("push".to_owned())).collect()
+}
 
 /// Registers the App, with new secrets.
 pub(crate) fn initial_database(
@@ -72,7 +71,7 @@ pub(crate) fn initial_database(
         permissions: granted.clone(),
         granted,
         installed: true,
-        events: DEFAULT_EVENTS.map(str::to_owned).to_vec(),
+        events: default_events(),
         created_at: now,
     };
     let mut db = Database {

@@ -19,6 +19,8 @@ pub(crate) struct Repository {
     pub(crate) archived: bool,
     /// Whether the App's installation covers it.
     pub(crate) covered: bool,
+    /// Accounts that may not read it, in lower case.
+    pub(crate) hidden_from: Vec<String>,
     pub(crate) default_branch: String,
     pub(crate) created_at: Timestamp,
     pub(crate) pushed_at: Timestamp,

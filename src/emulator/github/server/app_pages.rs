@@ -104,7 +104,7 @@ fn parse_manifest(text: &str) -> Result<AppManifest, Vec<String>> {
     for event in &events {
         match permission_of(event) {
             None => problems.push(format!("Default events unsupported: {event}")),
-            Some(name) if !permissions.contains_key(name) => {
+            Some(name) if !permissions.contains_key(&name) => {
                 problems.push(format!("Default events are not supported by permissions: {event}"));
             }
             Some(_) => {}
@@ -123,21 +123,14 @@ fn parse_manifest(text: &str) -> Result<AppManifest, Vec<String>> {
     })
 }
 
-/// The permission that an event needs. `installation` events cannot be subscribed to.
-/// Source: docs.github.com, "Webhook events and payloads".
-fn permission_of(event: &str) -> Option<&'static str> {
-    match event {
-        "issues" | "issue_comment" => Some("issues"),
-        "pull_request"
-        | "pull_request_review"
-        | "pull_request_review_comment"
-        | "pull_request_review_thread" => Some("pull_requests"),
-        "check_run" | "check_suite" => Some("checks"),
-        "push" | "delete" => Some("contents"),
-        "status" => Some("statuses"),
-        "label" | "repository" => Some("metadata"),
-        _ => None,
-    }
+/// The permissions that GitHub's events need, from its documentation.
+const PERMISSIONS: &str = include_str!("../../../../fixtures/github-contract/permissions.json");
+
+/// The permission that an event needs. `None`: no App can subscribe to it.
+fn permission_of(event: &str) -> Option<String> {
+    let documented: Value = serde_json::from_str(PERMISSIONS).ok()?;
+    let permission = documented["events"].get(event)?.as_str()?;
+    permission.split(':').next().map(str::to_owned)
 }
 
 fn show(

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::git::{
     BareRepository, GitError, PackRequest, PushPolicy, Service, advertise, receive_pack, upload_pack,
 };
-use crate::github::data::{Database, PermissionLevel};
+use crate::github::data::{Database, PermissionLevel, Repository};
 use crate::github::mutations::Actor;
 use crate::github::rest::{basic_token, valid_token};
 
@@ -105,7 +105,12 @@ fn allow(
     let token = token.map_err(|_| challenge("Invalid username or token.\n"))?;
     let index = db.repository_named(&request.repository);
     let index = index.or_else(|| db.repository_formerly_named(&request.repository));
-    let Some(index) = index.filter(|index| token.covers(&db.repositories[*index])) else {
+    // Whoever has a token can fetch a public repository, also with one for another repository.
+    let is_readable = |repository: &Repository| {
+        let is_fetch = matches!(request.service, Service::UploadPack);
+        token.covers(repository) || (is_fetch && !repository.private)
+    };
+    let Some(index) = index.filter(|index| is_readable(&db.repositories[*index])) else {
         return Err(reject(404, "Repository not found.\n"));
     };
     let repository = &db.repositories[index];

@@ -10,10 +10,11 @@ use mendwright_protocol::SNAPSHOT;
 use nix::libc;
 
 use super::{Arguments, ROOT_MOUNT, RootView, SandboxView, SnapshotView};
-use crate::sandbox::layout::{HOME, TOOLBOX_PATH, WORKSPACE};
+use crate::sandbox::{HOME, TOOLBOX_PATH, WORKSPACE};
 
-/// Shown read-only from the host if they exist: for the dynamic linker, TLS and names of services.
-const ETC_FROM_HOST: [&str; 11] = [
+/// Shown read-only from the host if they exist: for the dynamic linker, TLS and names of services, and what Debian's
+/// Maven does not start without. Maven's `settings.xml`, which can hold passwords, is not shown.
+const ETC_FROM_HOST: [&str; 13] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -25,6 +26,8 @@ const ETC_FROM_HOST: [&str; 11] = [
     "/etc/localtime",
     "/etc/services",
     "/etc/protocols",
+    "/etc/maven/m2.conf",
+    "/etc/maven/logging",
 ];
 /// A distribution's Java does not start without directories with this prefix.
 const JAVA: &str = "/etc/java-";

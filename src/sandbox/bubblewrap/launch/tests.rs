@@ -6,9 +6,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::sandbox::bubblewrap::Bubblewrap;
-use crate::sandbox::port::Sandbox;
-use crate::sandbox::spec::CommandSpec;
+use crate::sandbox::Bubblewrap;
+use crate::sandbox::CommandSpec;
+use crate::sandbox::Sandbox;
 
 /// An image with only one static program: the toolbox, under another name.
 fn image(directory: &Path) -> Root {

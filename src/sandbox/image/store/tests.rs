@@ -226,10 +226,10 @@ async fn unavailable_image_is_an_error_with_a_remedy() {
     let gone = fixture.refused(":gone").await.replace(&digest_of(b"to be removed")[7..], "HEX");
     let all = [nothing, unknown, chart, gone].join("\n");
     insta::assert_snapshot!(all, @"
-    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:1': it is not an image: there is no index.json in DIR/layout, so it is not an OCI image layout; name a container image with gzip, zstd or uncompressed layers
-    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:2': the local index (which names 1) has no such image; check the name, the tag and the digest
-    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
-    the bubblewrap sandbox cannot be used: the image 'oci:DIR/layout:gone': DIR/layout/blobs/sha256/HEX has no such image; check the name, the tag and the digest
+    the sandbox cannot be used: the image 'oci:DIR/layout:1': it is not an image: there is no index.json in DIR/layout, so it is not an OCI image layout; name a container image with gzip, zstd or uncompressed layers
+    the sandbox cannot be used: the image 'oci:DIR/layout:2': the local index (which names 1) has no such image; check the name, the tag and the digest
+    the sandbox cannot be used: the image 'oci:DIR/layout:chart': it is not an image: its configuration is of the media type application/vnd.cncf.helm.config.v1+json; name a container image with gzip, zstd or uncompressed layers
+    the sandbox cannot be used: the image 'oci:DIR/layout:gone': DIR/layout/blobs/sha256/HEX has no such image; check the name, the tag and the digest
     ");
 }
 
@@ -342,7 +342,7 @@ async fn state_directory_that_others_can_change_is_refused_or_made_private() {
 fn full_disk_is_named_in_the_error() {
     let error = io::Error::from_raw_os_error(nix::libc::ENOSPC);
     let error = ImageError::disk("writing", Path::new("/var/lib/x"), error);
-    insta::assert_snapshot!(error.for_image("h.example/x:1"), @"the bubblewrap sandbox cannot be used: the image 'h.example/x:1': the disk is full at /var/lib/x; free some space there, or move the data directory to a larger disk");
+    insta::assert_snapshot!(error.for_image("h.example/x:1"), @"the sandbox cannot be used: the image 'h.example/x:1': the disk is full at /var/lib/x; free some space there, or move the data directory to a larger disk");
     let quota = ImageError::system(b"usr/bin/x", nix::errno::Errno::EDQUOT);
     assert!(matches!(quota, ImageError::DiskFull { .. }));
 }

@@ -38,7 +38,7 @@ impl Command<'_> {
 async fn withdraw_earlier(command: &Command<'_>) -> Result<(), CommandError> {
     let (store, comment) = (&command.context.store, command.comment);
     let installation = comment.repository.installation;
-    let waiting = store.pending_requests(installation, Lane::Usual, Timestamp::MAX, WAITING_MAX).await?;
+    let waiting = store.pending_requests(installation, Lane::Normal, Timestamp::MAX, WAITING_MAX).await?;
     for pending in waiting {
         let QueuedRequest::Command(earlier) = &pending.request else { continue };
         let is_of_issue = earlier.comment.repository.id == comment.repository.id

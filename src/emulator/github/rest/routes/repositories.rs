@@ -26,7 +26,10 @@ pub(crate) fn permission(call: &mut ApiCall<'_>) -> ApiResult {
     let login = call.parameter("username").to_lowercase();
     let account = call.db.account(&login);
     let account = account.ok_or_else(|| ApiError::new(404, &format!("{login} is not a user")))?;
-    let role = account.role;
+    let role = match call.repo().hidden_from.contains(&login) {
+        true => Role::None,
+        false => account.role,
+    };
     let mut shape = shapes::account(call.db, &account.login);
     let may = |roles: &[Role]| roles.contains(&role);
     shape["permissions"] = json!({

@@ -1,20 +1,53 @@
 //! A check of another App failed on what a job proposed: the job is resumed if the repository's base branch
 //! asks for that. Otherwise nothing is said: nobody asked.
 
-use super::error::{CommandError, Handled};
-use super::revision_limits::{REVISION_PAUSE, are_rounds_used_up, is_superseded, reason_closed};
-use crate::domain::{CheckFailure, Job, JobOutcome, RecordedEvent, ResumeReason, TranscriptEvent};
+use async_trait::async_trait;
+use tracing::info;
+
+use super::{Admission, CommandError, EventHandler, Handled, read};
+use crate::domain::{
+    CheckFailure, EventRequest, Job, JobOutcome, RecordedEvent, ResumeReason, TranscriptEvent,
+};
 use crate::store::ResumeOutcome;
+use crate::worker::commands::revision_limits::{
+    REVISION_PAUSE, are_rounds_used_up, is_superseded, reason_closed,
+};
 use crate::worker::context::WorkerContext;
 use crate::worker::preparation::recorded_base;
 
 /// Resumes the job that opened the pull request. While the job works, the check waits.
-pub(super) async fn handle(
+pub(super) struct FailedCheck;
+
+#[async_trait]
+impl EventHandler for FailedCheck {
+    /// Nobody asked: the repository's configuration decides.
+    async fn admit(&self, _: &WorkerContext, _: &EventRequest) -> Result<Admission, CommandError> {
+        Ok(Admission::Admitted)
+    }
+
+    async fn carry_out(
+        &self,
+        context: &WorkerContext,
+        id: &str,
+        request: &EventRequest,
+    ) -> Result<Handled, CommandError> {
+        resume(context, id, request, &read(request)?).await
+    }
+
+    fn log(&self, request: &EventRequest, result: &str) {
+        if let Ok(CheckFailure { pull_request: number, name, .. }) = request.read() {
+            info!(%number, check = name, result, "failed check completed");
+        }
+    }
+}
+
+async fn resume(
     context: &WorkerContext,
     id: &str,
+    request: &EventRequest,
     check: &CheckFailure,
 ) -> Result<Handled, CommandError> {
-    let at = &check.repository;
+    let at = &request.repository;
     let number = check.pull_request;
     let Some(job) = context.store.job_of_pull_request(at.id, number).await? else {
         return Ok(Handled::Done("not ours"));

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mendwright_protocol::SnapshotContents;
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::spec::{CacheLimits, SetupKey, SetupSnapshot};
+use super::spec::{CacheLimits, SetupKey, SetupSnapshot};
 
 const PARTIAL: &str = ".partial";
 const REMOVED: &str = ".gone";
@@ -23,7 +23,7 @@ const META_BYTES_MAX: u64 = 4096;
 
 /// The directory of snapshots. It is created when the first snapshot is stored.
 #[derive(Debug, Clone)]
-pub(super) struct SetupCache {
+pub(super) struct DirectoryCache {
     setups: PathBuf,
 }
 
@@ -74,7 +74,7 @@ impl PartialSnapshot {
     }
 }
 
-impl SetupCache {
+impl DirectoryCache {
     /// A cache in `state_dir`, which only we may write to.
     pub(super) fn new(state_dir: &Path) -> Self {
         Self { setups: state_dir.join("setups") }
@@ -127,7 +127,12 @@ impl SetupCache {
             File::open(&self.setups)?.sync_all()
         };
         finish().map_err(|e| self.failed(&e))?;
-        Ok(SetupSnapshot { key: partial.key, location: directory.display().to_string(), bytes })
+        Ok(SetupSnapshot {
+            key: partial.key,
+            location: directory.display().to_string(),
+            bytes,
+            created: in_seconds(now),
+        })
     }
 
     /// Discards a partial snapshot.
@@ -144,7 +149,12 @@ impl SetupCache {
         let touched = File::options().write(true).open(directory.join("lock"));
         // If this fails, the snapshot only seems older than it is.
         let _ = touched.and_then(|file| file.set_modified(SystemTime::now()));
-        Some(SetupSnapshot { key: key.clone(), location: directory.display().to_string(), bytes: meta.bytes })
+        Some(SetupSnapshot {
+            key: key.clone(),
+            location: directory.display().to_string(),
+            bytes: meta.bytes,
+            created: in_seconds(meta.created),
+        })
     }
 
     /// The files of the snapshot under `key`, and a lease that keeps them.
@@ -257,6 +267,10 @@ impl SetupCache {
     }
 }
 
+fn in_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 fn lock_file(directory: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(directory.join("lock"))
 }
@@ -282,7 +296,7 @@ mod tests {
         SetupKey::from_hex(digit.repeat(64)).unwrap()
     }
 
-    fn store(cache: &SetupCache, key: &SetupKey, bytes: u64, used: SystemTime) {
+    fn store(cache: &DirectoryCache, key: &SetupKey, bytes: u64, used: SystemTime) {
         let partial = cache.begin(key).unwrap();
         fs::write(partial.files().join("x"), "x").unwrap();
         cache
@@ -292,9 +306,9 @@ mod tests {
         lock.unwrap().set_modified(used).unwrap();
     }
 
-    fn state() -> (tempfile::TempDir, SetupCache) {
+    fn state() -> (tempfile::TempDir, DirectoryCache) {
         let directory = tempfile::tempdir().unwrap();
-        let cache = SetupCache::new(&directory.path().join("state"));
+        let cache = DirectoryCache::new(&directory.path().join("state"));
         (directory, cache)
     }
 
