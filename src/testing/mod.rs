@@ -22,6 +22,7 @@ pub use canary::{CanaryTests, canary};
 pub use recognition::format_of_command;
 pub use selection::{Selectable, Selection};
 pub use suite::{
-    SuiteError, changed_files_of, run_selected, run_suite, run_suite_of_tree, run_suite_to_the_end,
+    SuiteError, run_selected, run_suite, run_suite_as_far_as_possible, run_suite_of_tree,
+    run_suite_to_the_end,
 };
 pub use whole_suite::{files_of, why_not_the_whole_suite};

@@ -47,7 +47,17 @@ pub async fn run_suite(toolbox: &Toolbox, settings: &JobSettings) -> Result<Test
     run(toolbox, settings, recognised.as_ref(), &Extra::default()).await
 }
 
-/// Runs the suite once, and so that the runner does not stop at its first failure. `None`: it cannot be told to.
+/// Runs the suite once, in a sandbox whose tree nobody but the suite has changed. The report names the tracked
+/// files that are not as they were.
+pub async fn run_suite_of_tree(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
+    let since = SystemTime::now();
+    let mut run = run_suite(toolbox, settings).await?;
+    changed_files_of(toolbox, since, &mut run).await?;
+    Ok(run)
+}
+
+/// As [`run_suite_of_tree`], but so that the runner goes on after its first failure. `None`: it cannot be told to, and
+/// nothing was run.
 pub async fn run_suite_to_the_end(
     toolbox: &Toolbox,
     settings: &JobSettings,
@@ -59,24 +69,25 @@ pub async fn run_suite_to_the_end(
     };
     let Some(KeepGoing { env, arguments, command }) = going_on else { return Ok(None) };
     let extra = Extra { selection: None, arguments, env, command: command.map(CommandText::Whole) };
-    run(toolbox, settings, recognised.as_ref(), &extra).await.map(Some)
+    let since = SystemTime::now();
+    let mut run = run(toolbox, settings, recognised.as_ref(), &extra).await?;
+    changed_files_of(toolbox, since, &mut run).await?;
+    Ok(Some(run))
 }
 
-/// Runs the suite once, in a sandbox whose tree nobody but the suite has changed. The report names the tracked
-/// files that are not as they were.
-pub async fn run_suite_of_tree(toolbox: &Toolbox, settings: &JobSettings) -> Result<TestRun, CallError> {
-    let since = SystemTime::now();
-    let mut run = run_suite(toolbox, settings).await?;
-    changed_files_of(toolbox, since, &mut run).await?;
-    Ok(run)
+/// As [`run_suite_of_tree`], but so that the runner goes on after its first failure, if it can be told to.
+pub async fn run_suite_as_far_as_possible(
+    toolbox: &Toolbox,
+    settings: &JobSettings,
+) -> Result<TestRun, CallError> {
+    match run_suite_to_the_end(toolbox, settings).await? {
+        Some(run) => Ok(run),
+        None => run_suite_of_tree(toolbox, settings).await,
+    }
 }
 
 /// Adds to the report of a run which tracked files are not as they were before it, which was at `since`.
-pub async fn changed_files_of(
-    toolbox: &Toolbox,
-    since: SystemTime,
-    run: &mut TestRun,
-) -> Result<(), CallError> {
+async fn changed_files_of(toolbox: &Toolbox, since: SystemTime, run: &mut TestRun) -> Result<(), CallError> {
     let more = match toolbox.changed_files(since).await {
         Ok((files, more)) => {
             run.report.changed_files = files;
@@ -144,7 +155,7 @@ async fn recognised(toolbox: &Toolbox, settings: &JobSettings) -> Result<Option<
 }
 
 /// The repository's `package.json`, if it defines what the command runs.
-async fn package_json(toolbox: &Toolbox, command: &str) -> Result<Option<Vec<u8>>, CallError> {
+pub(super) async fn package_json(toolbox: &Toolbox, command: &str) -> Result<Option<Vec<u8>>, CallError> {
     match needs_package_json(command) {
         true => file_content(toolbox, "package.json").await,
         false => Ok(None),

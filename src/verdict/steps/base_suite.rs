@@ -2,7 +2,7 @@
 //! the suite is run: tests that must fail are added to many test files at once, and most must be reported.
 
 use crate::domain::{Change, ChangedContent, FileMode, RepoPath, ReportFormat, TestRun};
-use crate::testing::{CanaryTests, SuiteError, canary, run_suite_of_tree};
+use crate::testing::{CanaryTests, SuiteError, canary, run_suite_as_far_as_possible};
 
 use super::super::verifier::Verifier;
 use super::canary::token;
@@ -101,7 +101,7 @@ impl Verifier<'_> {
             Ok(toolbox) => toolbox,
             Err(failure) => return Ok(Err(failure.describe())),
         };
-        let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
+        let run = run_suite_as_far_as_possible(&toolbox, self.environment.settings()).await;
         self.environment.note_egress("canary", &toolbox);
         toolbox.shut_down().await;
         Ok(Ok(run?))

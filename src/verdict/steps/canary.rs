@@ -1,6 +1,7 @@
 //! Whether the suite of a proposal still reports a failure: one run with tests of ours that must fail. Source
 //! that softens assertions, changes the exit code or prints a report of its own passes every other check.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use uuid::Uuid;
@@ -70,7 +71,9 @@ impl Verifier<'_> {
             return Ok(());
         };
         let tree = self.with_planted(&candidate.changes(), &planted, &planted.canary).await?;
-        let run = match self.run_at(&tree, "canary", reference).await? {
+        // A run that stops at its first failure may not reach them, and which failure is the first may be chance.
+        let longer = Reference { baseline: Cow::Borrowed(&*reference.baseline), to_the_end: true };
+        let run = match self.run_at(&tree, "canary", &longer).await? {
             Ok(run) => run,
             Err(why) => return Err(Rejection::new(why).into()),
         };
@@ -79,7 +82,7 @@ impl Verifier<'_> {
         // Where a file is one test, it fails with them.
         undone.retain(|name| !planted.is_named(name));
         if !undone.is_empty()
-            && let Ok(again) = self.run_at(&tree, "canary-again", reference).await?
+            && let Ok(again) = self.run_at(&tree, "canary-again", &longer).await?
         {
             let again = undone_in(&again, verdict, showing);
             undone.retain(|name| again.contains(name));
@@ -106,9 +109,9 @@ impl Verifier<'_> {
         // Perhaps no run reports tests in this file. Only the whole suite tells: a selection of the file can reach what the
         // suite never runs.
         let base = self.with_planted(&[], &planted, &planted.at_base).await?;
-        let at_base = self.run_at(&base, "canary-base", reference).await?.ok();
+        let at_base = self.run_at(&base, "canary-base", &longer).await?.ok();
         let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
-        // A run that stops at its first failure does not reach all of them, and perhaps others than the base's run did.
+        // A runner that cannot be told to go on does not reach all of them, and perhaps others than the base's run did.
         let stops_early = missing.len() < planted.canary.names.len() && run.report.names_all();
         let is_lost = |name: &&str| {
             let is_reported = || {

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::SystemTime;
 
 use crate::domain::{ExitStatus, Flag, RepoPath, Sha, TestCase, TestRun};
-use crate::testing::{SuiteError, changed_files_of, run_suite_of_tree, run_suite_to_the_end};
+use crate::sandbox::Toolbox;
+use crate::testing::{SuiteError, run_suite_as_far_as_possible, run_suite_of_tree, run_suite_to_the_end};
 
 use super::super::comparison::{Comparison, Reference};
 use super::super::failures::first_names;
@@ -79,30 +79,57 @@ impl Verifier<'_> {
         Ok(Some((Reference { baseline: Cow::Owned(baseline), to_the_end: true }, whole)))
     }
 
-    /// Runs the suite at `tree` in a new sandbox, as the reference was run. `Err`: why the setup fails.
+    /// Runs the suite at `tree` in a new sandbox, as the reference was run. `Err`: why the setup fails, or why the run does
+    /// not count.
     pub(in super::super) async fn run_at(
         &self,
         tree: &Sha,
         purpose: &str,
         reference: &Reference<'_>,
     ) -> Result<Result<TestRun, String>, SuiteError> {
-        if reference.to_the_end {
-            match self.run_longer(tree, purpose).await? {
-                Ok(Some(run)) => return Ok(Ok(run)),
-                Ok(None) => {}
-                Err(why) => return Ok(Err(why)),
-            }
-        }
-        let toolbox = match self.environment.fresh(tree, purpose).await? {
+        let toolbox = match self.start(tree, purpose).await? {
             Ok(toolbox) => toolbox,
-            Err(failure) => {
-                return Ok(Err(format!("The setup fails with your changes: {}", failure.describe())));
-            }
+            Err(why) => return Ok(Err(why)),
         };
-        let run = run_suite_of_tree(&toolbox, self.environment.settings()).await;
+        let settings = self.environment.settings();
+        let run = match reference.to_the_end {
+            true => run_suite_as_far_as_possible(&toolbox, settings).await,
+            false => run_suite_of_tree(&toolbox, settings).await,
+        };
+        self.end(toolbox, purpose).await;
+        self.checked(tree, run?).await
+    }
+
+    /// Runs the suite so that it does not stop at its first failure. `None`: the runner cannot be told to.
+    async fn run_longer(
+        &self,
+        tree: &Sha,
+        purpose: &str,
+    ) -> Result<Result<Option<TestRun>, String>, SuiteError> {
+        let toolbox = match self.start(tree, purpose).await? {
+            Ok(toolbox) => toolbox,
+            Err(why) => return Ok(Err(why)),
+        };
+        let run = run_suite_to_the_end(&toolbox, self.environment.settings()).await;
+        self.end(toolbox, purpose).await;
+        let Some(run) = run? else { return Ok(Ok(None)) };
+        Ok(self.checked(tree, run).await?.map(Some))
+    }
+
+    /// A new sandbox with `tree`, set up. `Err`: why the setup fails.
+    async fn start(&self, tree: &Sha, purpose: &str) -> Result<Result<Toolbox, String>, SuiteError> {
+        let started = self.environment.fresh(tree, purpose).await?;
+        Ok(started.map_err(|failure| format!("The setup fails with your changes: {}", failure.describe())))
+    }
+
+    async fn end(&self, toolbox: Toolbox, purpose: &str) {
         self.environment.note_egress(purpose, &toolbox);
         toolbox.shut_down().await;
-        let run = self.defences.seen(run?);
+    }
+
+    /// The run as the defences see it. `Err`: why it does not count.
+    async fn checked(&self, tree: &Sha, run: TestRun) -> Result<Result<TestRun, String>, SuiteError> {
+        let run = self.defences.seen(run);
         Ok(self.check_unchanged(tree, &run).await?.map(|()| run))
     }
 
@@ -125,29 +152,6 @@ impl Verifier<'_> {
         let why =
             rewritten::rejection(base, &run.report, |path| places.contains(path) || held.contains(path));
         Ok(why.map_or(Ok(()), Err))
-    }
-
-    /// Runs the suite so that it does not stop at its first failure. `None`: the runner cannot be told to.
-    async fn run_longer(
-        &self,
-        tree: &Sha,
-        purpose: &str,
-    ) -> Result<Result<Option<TestRun>, String>, SuiteError> {
-        let toolbox = match self.environment.fresh(tree, purpose).await? {
-            Ok(toolbox) => toolbox,
-            Err(failure) => {
-                return Ok(Err(format!("The setup fails with your changes: {}", failure.describe())));
-            }
-        };
-        let since = SystemTime::now();
-        let mut run = run_suite_to_the_end(&toolbox, self.environment.settings()).await?;
-        if let Some(run) = &mut run {
-            changed_files_of(&toolbox, since, run).await?;
-        }
-        self.environment.note_egress(purpose, &toolbox);
-        toolbox.shut_down().await;
-        let Some(run) = run.map(|run| self.defences.seen(run)) else { return Ok(Ok(None)) };
-        Ok(self.check_unchanged(tree, &run).await?.map(|()| Some(run)))
     }
 }
 
