@@ -217,7 +217,7 @@ impl EventTask for CheckFailure {
 /// The queues of an installation. None of them delays another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// To stop a job.
+    /// Commands that go before others, as to stop a job.
     Stop,
     /// Everything else.
     Normal,
@@ -238,7 +238,7 @@ impl QueuedRequest {
     pub fn lane(&self) -> Lane {
         match self {
             _ if self.comment().is_some_and(|comment| comment.by_stranger) => Lane::Stranger,
-            Self::Command(CommandRequest { command: SlashCommand::Stop, .. }) => Lane::Stop,
+            Self::Command(request) if request.command.is_urgent() => Lane::Stop,
             Self::Command(_) | Self::Review(_) | Self::Event(_) => Lane::Normal,
         }
     }

@@ -135,6 +135,22 @@ impl SlashCommand {
         }
     }
 
+    /// Whether it goes before commands that were given earlier: it waits in a queue of its own.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Stop => true,
+            Self::Start
+            | Self::Retry
+            | Self::Continue { .. }
+            | Self::Status
+            | Self::Explain
+            | Self::Publish
+            | Self::PublishCommit { .. }
+            | Self::Help
+            | Self::Unknown { .. } => false,
+        }
+    }
+
     /// Whether a new job begins, with the issue as it is now.
     pub fn starts_job(&self) -> bool {
         matches!(self, Self::Start | Self::Retry)

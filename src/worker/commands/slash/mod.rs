@@ -1,6 +1,26 @@
 //! Slash commands: a command with the issue that it is about, what each command calls, and what all of them may use. A
-//! file per command carries it out. How a command is written is in `domain/slash_command.rs`, what it answers in
-//! `publish/command_reply.rs`.
+//! file for each command carries it out (`start` and `retry` do the same). How a command is written is in
+//! `domain/slash_command.rs`, what it answers in `publish/command_reply.rs`.
+//!
+//! ```ignore
+//! //! `/agent-fix cost`: what the newest job has cost.
+//!
+//! use super::super::error::CommandError;
+//! use super::Command;
+//! use crate::publish::command_reply::CommandReply;
+//!
+//! impl Command<'_> {
+//!     pub(super) async fn cost(&self) -> Result<&'static str, CommandError> {
+//!         let Some(job) = &self.newest else {
+//!             self.reply(&CommandReply::NoJob).await?;
+//!             return Ok("no_job");
+//!         };
+//!         // What is done with `self.context.store` and `self.context.github`. It can be carried out twice.
+//!         self.reply(&CommandReply::Cost(job)).await?;
+//!         Ok("shown")
+//!     }
+//! }
+//! ```
 
 mod explain;
 mod help;
