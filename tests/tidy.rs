@@ -57,6 +57,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("config", "secrets", "each secret says whose it is"),
     ("domain", "markdown", "a command counts only outside quotes and code"),
     ("config", "telemetry", "the format of log lines is a setting"),
+    ("agent", "setup", "a script runs in an environment as fresh as a verdict's"),
     ("agent", "testing", "run_tests runs the suite exactly as the verdict does"),
     ("agent", "workspace", "each turn is checkpointed as a git tree"),
     ("setup", "testing", "a suite that cannot run ends an environment"),

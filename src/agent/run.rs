@@ -3,13 +3,15 @@
 //! the next one depends on it. Every way to stop is an [`AgentEnding`].
 
 use crate::domain::{AssistantBlock, Message, StopReason, TranscriptEvent};
+use crate::markdown::code_blocks;
 use crate::model::{ModelError, ModelRequest};
-use crate::testing::Selectable;
+use crate::sandbox::CallError;
+use crate::testing::{ScriptLanguage, Selectable, script_languages};
 
 use super::context::View;
 use super::conversation::Conversation;
 use super::metered_model::{Completion, ModelCallError};
-use super::tools::Registry;
+use super::tools::{Registry, Scripts};
 use super::types::{Agent, AgentEnding, AgentError, AgentRole, user_message};
 
 /// After so many answers in a row without a tool call, the model is not expected to call one.
@@ -18,7 +20,7 @@ const IDLE_TURNS_MAX: usize = 3;
 impl Agent<'_> {
     /// Runs until there is an ending. `state` is what the transcript says, and follows it.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
-        let registry = self.role.registry(self.settings, self.selectable().await?);
+        let registry = self.role.registry(self.settings, self.selectable().await?, self.scripts().await?);
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
@@ -59,6 +61,27 @@ impl Agent<'_> {
     async fn selectable(&self) -> Result<Selectable, AgentError> {
         let package_json = self.workspace.base_file("package.json").await?;
         Ok(Selectable::of(&self.settings.test_command, package_json.as_deref()))
+    }
+
+    /// What the model can run as a script.
+    async fn scripts(&self) -> Result<Scripts, AgentError> {
+        if self.scripts.is_none() {
+            return Ok(Scripts::default());
+        }
+        let languages = match script_languages(self.toolbox).await {
+            Ok(languages) => languages,
+            Err(CallError::RespondToModel(why)) => {
+                tracing::warn!(why, "languages of scripts could not be found out");
+                return Ok(Scripts::default());
+            }
+            Err(CallError::Fatal(error)) => return Err(error.into()),
+        };
+        let blocks = code_blocks(&self.journal.job().trigger.issue.body);
+        let example = blocks.into_iter().find_map(|block| {
+            let language = ScriptLanguage::of_fence(&block.language).filter(|one| languages.contains(one))?;
+            (!block.has_prompts()).then_some((language, block.text))
+        });
+        Ok(Scripts { languages, example })
     }
 
     /// The shortest request that a model can be sent: one without a conversation.

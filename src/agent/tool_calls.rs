@@ -28,6 +28,7 @@ impl Agent<'_> {
             toolbox: self.toolbox,
             workspace: self.workspace,
             settings: self.settings,
+            scripts: self.scripts,
             baseline: state.baseline.clone(),
             last_run: state.last_run.clone(),
             plan: state.plan.clone(),

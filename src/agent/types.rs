@@ -5,13 +5,14 @@ use crate::domain::{
     BudgetExhausted, Change, ChangedContent, JobSettings, Message, SetupRecipe, ToolResult, TranscriptEvent,
 };
 use crate::sandbox::{SandboxError, Toolbox};
+use crate::setup::Environment;
 use crate::store::{Journal, StoreError};
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::conversation::Conversation;
 use super::metered_model::MeteredModel;
 use super::prompts;
-use super::tools::{Registry, changes_of};
+use super::tools::{Registry, Scripts, changes_of};
 use crate::testing::Selectable;
 
 /// What an agent works at.
@@ -28,9 +29,15 @@ pub enum AgentRole {
 
 impl AgentRole {
     /// The tools of a job. They stay the same until the agent ends. `selectable`: what the suite can run a part of.
-    pub(super) fn registry(&self, settings: &JobSettings, selectable: Selectable) -> Registry {
+    /// `scripts`: what the model can run as a script.
+    pub(super) fn registry(
+        &self,
+        settings: &JobSettings,
+        selectable: Selectable,
+        scripts: Scripts,
+    ) -> Registry {
         match self {
-            Self::Fix => Registry::of(settings, selectable),
+            Self::Fix => Registry::of(settings, selectable, scripts),
             Self::Setup { variables } => Registry::for_setup(variables.clone()),
         }
     }
@@ -78,6 +85,8 @@ pub struct Agent<'a> {
     pub workspace: &'a Workspace,
     /// The job's rules and limits.
     pub settings: &'a JobSettings,
+    /// Starts sandboxes for scripts of the model; `None`: it may run none.
+    pub scripts: Option<&'a Environment>,
     /// The job's transcript.
     pub journal: &'a Journal,
 }

@@ -85,6 +85,7 @@ pub(super) fn setup_policy(config: &SetupConfig) -> SetupPolicy {
             bytes_max: config.kept_bytes_max,
             age_max: config.kept_age_max,
         },
+        scripts: config.scripts,
         network_for_proposals: config.network_for_proposals,
         repository: None,
     }

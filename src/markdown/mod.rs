@@ -1,5 +1,5 @@
 //! Markdown as GitHub shows it: what a reader of the rendered page sees ([`visible_text`]), and which
-//! lines are its author's own words ([`lines_outside_code`]). A CommonMark parser with GitHub's extensions
+//! lines are its author's own words ([`lines_outside_code`]), and its blocks of code ([`code_blocks`]). A CommonMark parser with GitHub's extensions
 //! decides; no regular expression guesses. Plain functions on text, bounded in input and steps. Knows
 //! nothing about issues, commands or models.
 //!
@@ -13,11 +13,13 @@ use comrak::nodes::Node;
 use comrak::{Arena, Options, try_parse_document};
 
 mod characters;
+mod code_blocks;
 mod html;
 mod lines;
 mod visible;
 
 pub use characters::without_invisible_characters;
+pub use code_blocks::{CodeBlock, code_blocks};
 pub use lines::lines_outside_code;
 pub use visible::{Visible, visible_text};
 

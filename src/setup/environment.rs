@@ -19,7 +19,7 @@ use super::failure::SetupFailure;
 use super::kept_build::KeptBuild;
 use super::locks::SetupLocks;
 use super::policy::SetupPolicy;
-use crate::domain::{EgressReport, JobSettings, RepositoryId, SetupCommand, Sha, TranscriptEvent};
+use crate::domain::{Change, EgressReport, JobSettings, RepositoryId, SetupCommand, Sha, TranscriptEvent};
 use crate::sandbox::{
     CommandSpec, ResolvedRoot, Sandbox, SandboxError, SandboxPurpose, SandboxSpec, SetupKey, SetupSnapshot,
     Toolbox,
@@ -27,6 +27,8 @@ use crate::sandbox::{
 use crate::testing::SuiteError;
 use crate::workspace::{ChangedFiles, Workspace};
 
+/// What a sandbox is for in which a script is tried. It has no network, whatever the agent's has.
+const SCRIPT: &str = "script";
 /// The snapshot that a sandbox starts from may be evicted at that moment. If this repeats, something else is
 /// wrong.
 const STARTS_MAX: usize = 3;
@@ -182,6 +184,18 @@ impl Environment {
         self.fresh_with_setup_of(&self.base_tree, tree, purpose).await
     }
 
+    /// Starts a sandbox in which a script is tried: the base with `changes`, set up as the base is, without network.
+    ///
+    /// # Errors
+    /// The sandbox cannot be started, or the tree cannot be made.
+    pub async fn for_script(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
+        let proposal = self.workspace.propose(changes).await?;
+        self.fresh_with_base_setup(&proposal.tree, SCRIPT).await
+    }
+
     /// The paths for which a proposed tree gets a setup of its own: lock and manifest files, and what the
     /// setup commands name. Empty if it gets the base's.
     ///
@@ -200,15 +214,12 @@ impl Environment {
         tree: &Sha,
         purpose: &str,
     ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
-        let label = match purpose {
-            "work" => self.spec.label.clone(),
-            other => format!("{}-{other}", self.spec.label),
-        };
+        let spec = self.spec_for(purpose);
         if let Some(left_out) = &self.settings.setup_left_out {
             self.remark(left_out);
         }
         if setup_of == tree
-            && let Some(toolbox) = self.start_warm(tree, &label).await?
+            && let Some(toolbox) = self.start_warm(tree, &spec).await?
         {
             self.pending().starts.push((purpose.to_owned(), true));
             return Ok(Ok(toolbox));
@@ -222,7 +233,7 @@ impl Environment {
                 Preparation::Uncached { why } => (None, Some(why)),
                 Preparation::Failed(failure) => return Ok(Err(failure)),
             };
-            let spec = SandboxSpec { label: label.clone(), snapshot, ..self.spec.clone() };
+            let spec = SandboxSpec { snapshot, ..spec.clone() };
             let toolbox = match self.sandbox.start(&spec).await {
                 Err(SandboxError::Gone(why)) if spec.snapshot.is_some() && start < STARTS_MAX => {
                     warn!(why, "setup snapshot was evicted, running the setup again");
@@ -239,6 +250,18 @@ impl Environment {
             return Ok(Err(SetupFailure { offline, ..failed }));
         }
         unreachable!("the loop is left by its last round")
+    }
+
+    fn spec_for(&self, purpose: &str) -> SandboxSpec {
+        let label = match purpose {
+            "work" => self.spec.label.clone(),
+            other => format!("{}-{other}", self.spec.label),
+        };
+        let allowed_hosts = match purpose {
+            SCRIPT => Vec::new(),
+            _ => self.spec.allowed_hosts.clone(),
+        };
+        SandboxSpec { label, allowed_hosts, ..self.spec.clone() }
     }
 
     /// Gives a sandbox the files of `tree`, with `times` if they matter, and git's directory with the base commit.

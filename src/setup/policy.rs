@@ -19,6 +19,8 @@ pub struct SetupPolicy {
     pub agent_usd: f64,
     /// Whether the agent may run the commands that a repository allows.
     pub commands: bool,
+    /// Whether the agent may run scripts in sandboxes of their own.
+    pub scripts: bool,
     /// Limits of the setup cache.
     pub kept: CacheLimits,
     /// Whether a setup runs again, with that network, for a proposal that changes lock files.
@@ -44,6 +46,7 @@ impl Default for SetupPolicy {
             egress_bytes_max: 4 << 30,
             agent_usd: 0.0,
             commands: true,
+            scripts: true,
             kept: CacheLimits::default(),
             network_for_proposals: false,
             repository: None,

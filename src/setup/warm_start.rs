@@ -164,7 +164,11 @@ impl Environment {
     }
 
     /// A sandbox with `tree` that starts from the kept build; `None` if there is none, or if this tree must not.
-    pub(super) async fn start_warm(&self, tree: &Sha, label: &str) -> Result<Option<Toolbox>, SuiteError> {
+    pub(super) async fn start_warm(
+        &self,
+        tree: &Sha,
+        spec: &SandboxSpec,
+    ) -> Result<Option<Toolbox>, SuiteError> {
         let Some(tool) = self.build.active() else { return Ok(None) };
         let Some(changed) = self.followed_changes(tool, tree).await? else { return Ok(None) };
         let Some(snapshot) = self.kept(&self.build.key).await else { return Ok(None) };
@@ -172,7 +176,7 @@ impl Environment {
             warn!(created = %snapshot.created, "kept build is newer than the clock");
             return Ok(None);
         }
-        let spec = SandboxSpec { label: label.to_owned(), snapshot: Some(snapshot), ..self.spec.clone() };
+        let spec = SandboxSpec { snapshot: Some(snapshot), ..spec.clone() };
         let toolbox = match self.sandbox.start(&spec).await {
             Err(SandboxError::Gone(why)) => {
                 info!(why, "kept build was evicted");

@@ -12,6 +12,7 @@ pub(crate) mod report_request;
 mod reports;
 mod runner_call;
 mod runners;
+mod script;
 mod selection;
 mod shell_words;
 mod suite;
@@ -20,6 +21,7 @@ mod wrapper;
 
 pub use canary::{CanaryTests, canary};
 pub use recognition::format_of_command;
+pub use script::{ScriptLanguage, run_script, script_languages};
 pub use selection::{Selectable, Selection};
 pub use suite::{
     SuiteError, run_selected, run_suite, run_suite_as_far_as_possible, run_suite_of_tree,

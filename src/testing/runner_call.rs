@@ -6,7 +6,12 @@ use std::ops::Range;
 use super::invocation::Invocation;
 use super::recognition::{of_words, recognise, test_script};
 use super::runners::Runner;
-use super::shell_words::{ShellLine, is_assignment};
+use super::shell_words::{ShellLine, base_name, is_assignment};
+
+/// Commands that set something for those after them.
+const SETTING_COMMANDS: &[&str] = &[".", "cd", "export", "source"];
+/// Programs that start another one in an environment.
+const LAUNCHERS: &[&str] = &["bundle", "env", "hatch", "pdm", "pipenv", "poetry", "rye", "uv"];
 
 /// A repository's test command.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +124,44 @@ impl RunnerCall {
         })
     }
 
+    /// What the command does before it calls the runner and another program needs, too, as the beginning of a shell line:
+    /// the directory, variables, and what starts programs in an environment (`poetry run`).
+    pub(super) fn surroundings(&self) -> String {
+        if let Some(ScriptCall { assignments, .. }) = &self.script {
+            return assignments.clone() + if assignments.is_empty() { "" } else { " " };
+        }
+        let Some(line) = ShellLine::read(&self.line) else { return String::new() };
+        let text = |spans: &[Range<usize>]| match spans {
+            [first, ..] => self.line[first.start..spans[spans.len() - 1].end].to_owned(),
+            [] => String::new(),
+        };
+        let own = self.spans.first().map_or(0, |span| span.start);
+        let mut kept = String::new();
+        for (words, spans) in line.commands.iter().zip(&line.spans) {
+            let before = spans.iter().take_while(|span| span.start < own).count();
+            if before == spans.len() {
+                let is_kept = words.first().is_some_and(|word| SETTING_COMMANDS.contains(&word.as_str()));
+                if is_kept {
+                    kept.push_str(&text(spans));
+                    kept.push_str(" && ");
+                }
+                continue;
+            }
+            let set = words.iter().take_while(|word| is_assignment(word)).count().min(before);
+            let launched = &words[set..before];
+            let interpreter = launched.iter().position(|word| base_name(word).starts_with("python"));
+            let is_launcher = launched.first().is_some_and(|word| LAUNCHERS.contains(&base_name(word)));
+            let end = match is_launcher {
+                true => set + interpreter.unwrap_or(launched.len()),
+                false => set,
+            };
+            kept.push_str(&text(&spans[..end]));
+            kept.push_str(if end == 0 { "" } else { " " });
+            break;
+        }
+        kept
+    }
+
     /// The command with these arguments. `replaces_paths`: they name a path, and the ones of the command are left out.
     pub(super) fn with_arguments(&self, mut arguments: Vec<String>, replaces_paths: bool) -> SelectedCommand {
         let words = &self.invocation.words;
@@ -152,5 +195,50 @@ impl RunnerCall {
             text = format!("{set}export PATH=\"$PWD/node_modules/.bin:$PATH\"; {before}{text}");
         }
         SelectedCommand { command: text, arguments }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_sets_before_its_runner_is_kept_for_another_program() {
+        let package_json = br#"{"scripts": {"test": "jest"}}"#;
+        let lines = [
+            "pytest -q",
+            "python3 -m pytest",
+            ".venv/bin/python -m pytest tests",
+            "PATH=\"$PWD/.venv/bin:$PATH\" PYTHONPATH=src python3 -m pytest -q",
+            "cd backend && PATH=\"$PWD/.venv/bin:$PATH\" pytest",
+            "export A=b; cd x && poetry run python -m pytest",
+            "uv run --no-sync --group test pytest -q",
+            "bundle exec rspec",
+            "coverage run -m pytest",
+            "npx jest",
+            "cmake -S . -B build && cmake --build build && ctest --test-dir build",
+            "TZ=UTC npm test",
+            "npm test",
+        ];
+        let of = |command: &&str| {
+            let call = RunnerCall::of(&TestCommand { command, package_json: Some(package_json) });
+            let kept = call.map_or("not understood".to_owned(), |call| format!("[{}]", call.surroundings()));
+            format!("{command}: {kept}")
+        };
+        insta::assert_snapshot!(lines.iter().map(of).collect::<Vec<_>>().join("\n"), @r#"
+        pytest -q: []
+        python3 -m pytest: []
+        .venv/bin/python -m pytest tests: []
+        PATH="$PWD/.venv/bin:$PATH" PYTHONPATH=src python3 -m pytest -q: [PATH="$PWD/.venv/bin:$PATH" PYTHONPATH=src ]
+        cd backend && PATH="$PWD/.venv/bin:$PATH" pytest: [cd backend && PATH="$PWD/.venv/bin:$PATH" ]
+        export A=b; cd x && poetry run python -m pytest: [export A=b && cd x && poetry run ]
+        uv run --no-sync --group test pytest -q: not understood
+        bundle exec rspec: [bundle exec ]
+        coverage run -m pytest: []
+        npx jest: []
+        cmake -S . -B build && cmake --build build && ctest --test-dir build: []
+        TZ=UTC npm test: [TZ=UTC ]
+        npm test: []
+        "#);
     }
 }

@@ -175,6 +175,7 @@ async fn agent_and_verdict(
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
         settings,
+        scripts: context.policy.setup.scripts.then_some(&prepared.environment),
         journal,
     };
     let verifier = Verifier::new(&prepared.environment, &prepared.baseline);

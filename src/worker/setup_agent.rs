@@ -203,6 +203,7 @@ impl SetupSearch<'_> {
             toolbox,
             workspace: self.trial.workspace,
             settings,
+            scripts: None,
             journal: self.journal,
         };
         let task = self.task(toolbox).await?;

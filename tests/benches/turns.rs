@@ -192,6 +192,7 @@ async fn work() {
         toolbox: &toolbox,
         workspace: &workspace,
         settings: &settings,
+        scripts: None,
         journal: &journal,
     };
     let baseline = TestRun {

@@ -28,6 +28,7 @@ mod publishing_refused;
 mod reactions;
 mod reconciliation;
 mod revisions;
+mod scripts;
 mod secrets;
 mod signed_commits;
 mod submodules;

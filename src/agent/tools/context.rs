@@ -8,6 +8,7 @@ use super::super::results::Results;
 use crate::domain::{Change, ChangedContent, FileMode, JobSettings, RepoPath, TestRun, TranscriptEvent};
 use crate::sandbox::protocol::WriteFile;
 use crate::sandbox::{CallError, SandboxError, Toolbox};
+use crate::setup::Environment;
 use crate::workspace::{Workspace, WorkspaceError};
 
 /// What a tool call works with, and what it leaves for the transcript.
@@ -18,6 +19,8 @@ pub struct ToolContext<'a> {
     pub workspace: &'a Workspace,
     /// The job's rules.
     pub settings: &'a JobSettings,
+    /// Starts sandboxes for scripts; `None`: there are none.
+    pub scripts: Option<&'a Environment>,
     /// The suite's run at the base, to compare with.
     pub baseline: Option<TestRun>,
     /// The last run of the whole suite, to compare with.

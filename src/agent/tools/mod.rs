@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use crate::domain::{CommandPattern, JobSettings, RepoPath, SetupRecipe, ToolArguments, ToolCall, ToolSpec};
 use crate::sandbox::CallError;
-use crate::testing::Selectable;
+use crate::testing::{ScriptLanguage, Selectable};
 
 mod ask_human;
 mod context;
@@ -27,6 +27,7 @@ mod read_file;
 mod read_result;
 mod repo_map;
 mod run_command;
+mod run_script;
 mod run_shell;
 mod run_tests;
 mod search;
@@ -36,6 +37,7 @@ mod update_plan;
 mod write_file;
 
 pub use context::{ToolContext, changes_of};
+pub use run_script::Scripts;
 
 /// A tool the model may call.
 #[async_trait]
@@ -85,17 +87,21 @@ pub struct Registry {
 
 impl Registry {
     /// The tools of a job. They stay the same until the job ends. `selectable`: what its suite can run a part of.
-    pub fn of(settings: &JobSettings, selectable: Selectable) -> Self {
-        let mut tools = all(settings.commands.clone(), selectable);
-        if settings.commands.is_empty() {
-            tools.retain(|tool| tool.spec().name != run_command::NAME);
-        }
+    pub fn of(settings: &JobSettings, selectable: Selectable, scripts: Scripts) -> Self {
+        let (has_commands, has_scripts) = (!settings.commands.is_empty(), !scripts.languages.is_empty());
+        let mut tools = all(settings.commands.clone(), selectable, scripts);
+        tools.retain(|tool| match tool.spec().name.as_str() {
+            run_command::NAME => has_commands,
+            run_script::NAME => has_scripts,
+            _ => true,
+        });
         Self::new(tools)
     }
 
     /// Every tool that a job may have, without a repository's own commands.
     pub fn standard() -> Self {
-        Self::new(all(Vec::new(), Selectable { path: true, name: true }))
+        let scripts = Scripts { languages: ScriptLanguage::all(), example: None };
+        Self::new(all(Vec::new(), Selectable { path: true, name: true }, scripts))
     }
 
     /// The tools of the setup agent. `variables` are those of setup commands.
@@ -152,7 +158,7 @@ impl Registry {
 }
 
 /// In the order in which the model sees them.
-fn all(commands: Vec<CommandPattern>, selectable: Selectable) -> Vec<Box<dyn Tool>> {
+fn all(commands: Vec<CommandPattern>, selectable: Selectable, scripts: Scripts) -> Vec<Box<dyn Tool>> {
     vec![
         Box::new(read_file::ReadFileTool),
         Box::new(list_files::ListFilesTool),
@@ -165,6 +171,7 @@ fn all(commands: Vec<CommandPattern>, selectable: Selectable) -> Vec<Box<dyn Too
         Box::new(move_file::MoveFileTool),
         Box::new(show_diff::ShowDiffTool),
         Box::new(run_tests::RunTestsTool { selectable }),
+        Box::new(run_script::RunScriptTool { scripts }),
         Box::new(run_command::RunCommandTool { allowed: commands }),
         Box::new(read_result::ReadResultTool),
         Box::new(update_plan::UpdatePlanTool),

@@ -135,6 +135,14 @@ pub(super) const SANDBOX: ConfigSection = ConfigSection {
             description: "Whether the agent may run the commands that a repository allows.",
         },
         ConfigKey {
+            name: "sandbox.scripts",
+            value: ValueType::Flag,
+            default: DefaultValue::Value("true"),
+            example: "true",
+            description: "Whether the agent may run scripts of its own, each in a sandbox without network of \
+                          which nothing is kept.",
+        },
+        ConfigKey {
             name: "sandbox.kept_gb",
             value: ValueType::Integer { min: 1, max: 16_384 },
             default: DefaultValue::Value("20"),
@@ -230,6 +238,8 @@ pub struct SetupConfig {
     pub agent_usd: f64,
     /// Whether the agent may run commands that a repository allows.
     pub commands: bool,
+    /// Whether the agent may run scripts in sandboxes of their own.
+    pub scripts: bool,
     /// Whether a proposal that changes lock files gets a setup of its own with that network.
     pub network_for_proposals: bool,
     /// Bytes of all cached setups and images.
@@ -319,6 +329,7 @@ fn setup(raw: &RawConfig) -> Result<SetupConfig, ConfigError> {
         images: entries(raw, "sandbox.images", checked_glob)?,
         agent_usd: raw.setting("budget.setup_usd")?.decimal()?,
         commands: raw.flag("sandbox.commands")?,
+        scripts: raw.flag("sandbox.scripts")?,
         egress_bytes_max: raw.integer::<u64>("sandbox.egress_mb")? << 20,
         network_for_proposals: raw.flag("sandbox.network_for_proposals")?,
         kept_bytes_max: raw.integer::<u64>("sandbox.kept_gb")? << 30,

@@ -92,14 +92,14 @@ fn docker_settings_are_read() {
 fn setup_settings_are_read_and_checked() {
     let setup = |lines: &str| ConfigDirectory::new().load(&with("sandbox", lines)).unwrap().sandbox.setup;
     let plain = ConfigDirectory::new().load(WHOLE).unwrap().sandbox.setup;
-    assert!(plain.commands);
+    assert!(plain.commands && plain.scripts);
     assert_eq!((plain.allowed_hosts.len(), plain.images.len(), plain.network_for_proposals), (0, 0, false));
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((plain.kept_bytes_max, plain.kept_count_max, plain.kept_age_max), (20 << 30, 20, days(14)));
     let given = setup(
         "allowed_hosts = [\"registry.example.org\", \"nexus=10.1.0.0/16\"]\n\
          setup_variables = [\"PIP_INDEX_URL=http://nexus/simple?a=b\", \"GOPROXY=http://nexus/go\"]\nimages = [\"registry.example.org/ci/*\"]\negress_mb = 7\n\
-         commands = false\nnetwork_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
+         commands = false\nscripts = false\nnetwork_for_proposals = true\nkept_gb = 3\nkept_count = 4\nkept_days = 5",
     );
     let expected = SetupConfig {
         allowed_hosts: vec![
@@ -114,6 +114,7 @@ fn setup_settings_are_read_and_checked() {
         egress_bytes_max: 7 << 20,
         agent_usd: 1.0,
         commands: false,
+        scripts: false,
         network_for_proposals: true,
         kept_bytes_max: 3 << 30,
         kept_count_max: 4,

@@ -29,6 +29,7 @@ const EFFECTS: &[(&str, ToolEffect)] = &[
     ("read_result", ToolEffect::Reads),
     ("repo_map", ToolEffect::Reads),
     ("run_command", ToolEffect::Tries),
+    ("run_script", ToolEffect::Tries),
     ("run_shell", ToolEffect::Reads),
     ("run_tests", ToolEffect::Tries),
     ("search", ToolEffect::Reads),

@@ -57,6 +57,7 @@ pub struct World {
 pub struct WorldBuilder<'a> {
     script: Script,
     is_bare: bool,
+    issue_body: &'a str,
     files: Vec<(&'a str, &'a str)>,
 }
 
@@ -64,6 +65,12 @@ impl<'a> WorldBuilder<'a> {
     /// What the model says.
     pub fn script(mut self, script: Script) -> Self {
         self.script = script;
+        self
+    }
+
+    /// What the issue says.
+    pub fn issue_body(mut self, text: &'a str) -> Self {
+        self.issue_body = text;
         self
     }
 
@@ -101,7 +108,7 @@ impl<'a> WorldBuilder<'a> {
         options.record = Some(directory.path().join(EXCHANGES));
         let github = EmulatedGitHub::start(options).await.unwrap();
         github.add_repository("octo-org/example", RepositorySource::Path(&source)).unwrap();
-        let issue = github.open_issue(ISSUE_TITLE, ISSUE_BODY, "octo-reader").unwrap();
+        let issue = github.open_issue(ISSUE_TITLE, self.issue_body, "octo-reader").unwrap();
         let conversation = Conversation::from_json(&self.script.text()).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let provider = EmulatedProvider::start(any_port, conversation).await.unwrap();
@@ -145,7 +152,7 @@ impl World {
     }
 
     pub fn builder<'a>() -> WorldBuilder<'a> {
-        WorldBuilder { script: fix(), is_bare: false, files: Vec::new() }
+        WorldBuilder { script: fix(), is_bare: false, issue_body: ISSUE_BODY, files: Vec::new() }
     }
 
     /// Something goes wrong with the next request of this method to this path.

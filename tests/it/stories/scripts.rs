@@ -1,0 +1,173 @@
+//! Scripts that the model runs: in sandboxes of their own, with the work so far, and without any effect on it.
+
+use mendwright::domain::{JobSettings, SandboxKind};
+use mendwright::sandbox::protocol::WriteFile;
+use mendwright::sandbox::{Root, SandboxSpec, connect_default, detect_toolchains};
+use mendwright::testing::{ScriptLanguage, run_script, script_languages};
+use serde_json::json;
+
+use crate::support::{World, conversation};
+
+const BODY: &str = "This prints three dashes:\n\n```sh\n. src/slug.sh\nslug 'Rust & C'\n```\n";
+const RIGHT: &str = "sed -E 's/[^a-z0-9]+/-/g; s/^-//; s/-$//'";
+
+fn tools_of_first_request(world: &World) -> String {
+    world.provider.requests()[0].body["tools"].to_string()
+}
+
+#[tokio::test]
+async fn script_sees_the_work_so_far_and_leaves_nothing_behind() {
+    let stray = ". src/slug.sh\nslug 'a  b'\necho broken > src/slug.sh\necho x > stray.txt\nls /workspace";
+    let script = conversation()
+        .turn("The issue's example.")
+        .call("run_script", json!({"language": "sh"}))
+        .turn("It is wrong.")
+        .expect(&["`sh`: exit code 0", "rust---c"])
+        .edit("src/slug.sh", "sed 's/[^a-z0-9]/-/g'", RIGHT)
+        .call("run_script", json!({"language": "sh", "script": stray}))
+        .call("read_file", json!({"path": "stray.txt"}))
+        .turn("It is right.")
+        .expect(&["a-b", "mendwright_script.sh", "stray.txt"])
+        .call("run_tests", json!({}))
+        .call("run_script", json!({"language": "cobol", "script": "DISPLAY 1."}))
+        .call("run_script", json!({"language": "sh", "script": "curl -m 5 http://192.0.2.1/; echo over"}))
+        .turn("Done.")
+        .expect(&["Now passing", "\"cobol\" cannot be run here. The languages are: ", "over"])
+        .finish("One dash for a run of separators.");
+    let mut world = World::builder().script(script).issue_body(BODY).start().await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 1, "{}", world.log());
+    let git = world.git();
+    let head = git.find_branch("agent-fix/issue-1", git2::BranchType::Local).unwrap();
+    let tree = head.get().peel_to_tree().unwrap();
+    assert!(tree.get_name("stray.txt").is_none() && tree.get_name("mendwright_script.sh").is_none());
+    let source = tree.get_path(std::path::Path::new("src/slug.sh")).unwrap();
+    let text = git.find_blob(source.id()).unwrap().content().to_vec();
+    assert!(String::from_utf8(text).unwrap().contains(RIGHT));
+    let tools = tools_of_first_request(&world);
+    assert!(tools.contains("Without `script`, the issue's first code block in sh is run."), "{tools}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn operator_can_switch_scripts_off() {
+    let script = conversation()
+        .turn("I try.")
+        .call("run_script", json!({"language": "sh", "script": "true"}))
+        .turn("I cannot.")
+        .expect(&["There is no tool \"run_script\"."])
+        .ask("May scripts be run?");
+    let mut world = World::builder().script(script).start().await;
+    world.start_service_with_environment(&[("MENDWRIGHT_SANDBOX_SCRIPTS", "false")]).await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert!(!tools_of_first_request(&world).contains("run_script"));
+    world.end().await;
+}
+
+/// The repository's files, a script that imports them, and what it prints.
+struct Language {
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    script: &'static str,
+}
+
+const LANGUAGES: &[Language] = &[
+    Language {
+        name: "python",
+        files: &[("src/calc/__init__.py", "def double(a):\n    return a * 2\n")],
+        script: "from calc import double\nprint('answer', double(21))\n",
+    },
+    Language {
+        name: "node",
+        files: &[("calc.js", "exports.double = (a) => a * 2;\n")],
+        script: "console.log('answer', require('./calc').double(21));\n",
+    },
+    Language {
+        name: "node",
+        files: &[("calc.mjs", "export const double = (a) => a * 2;\n")],
+        script: "import { double } from './calc.mjs';\nconsole.log('answer', double(21));\n",
+    },
+    Language {
+        name: "ruby",
+        files: &[("lib/calc.rb", "def double(a) = a * 2\n")],
+        script: "require 'calc'\nputs \"answer #{double(21)}\"\n",
+    },
+    Language {
+        name: "perl",
+        files: &[("lib/Calc.pm", "package Calc;\nsub double { $_[0] * 2 }\n1;\n")],
+        script: "use Calc;\nprint 'answer ', Calc::double(21), \"\\n\";\n",
+    },
+    Language {
+        name: "php",
+        files: &[("calc.php", "<?php\nfunction double($a) { return $a * 2; }\n")],
+        script: "<?php\nrequire __DIR__ . '/calc.php';\necho 'answer ', double(21), \"\\n\";\n",
+    },
+    Language {
+        name: "go",
+        files: &[
+            ("go.mod", "module example.org/calc\n\ngo 1.18\n"),
+            ("internal/calc/calc.go", "package calc\n\nfunc Double(a int) int { return a * 2 }\n"),
+        ],
+        script: "package main\n\nimport (\n\t\"fmt\"\n\n\t\"example.org/calc/internal/calc\"\n)\n\nfunc main() { \
+                 fmt.Println(\"answer\", calc.Double(21)) }\n",
+    },
+    Language {
+        name: "rust",
+        files: &[
+            ("Cargo.toml", "[package]\nname = \"calc\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+            ("src/lib.rs", "pub fn double(a: i32) -> i32 {\n    a * 2\n}\n"),
+        ],
+        script: "fn main() {\n    println!(\"answer {}\", calc::double(21));\n}\n",
+    },
+    Language {
+        name: "sh",
+        files: &[("calc.sh", "double() { echo $(($1 * 2)); }\n")],
+        script: ". ./calc.sh\necho answer $(double 21)\n",
+    },
+];
+
+#[tokio::test]
+#[ignore = "needs Go, Node, Perl, PHP, Python and Ruby"]
+async fn script_of_each_language_uses_the_repository() {
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
+    let settings = JobSettings::of_test_command("make check");
+    for Language { name, files, script } in LANGUAGES {
+        let root = Root::Host { toolchains: detect_toolchains() };
+        let spec = SandboxSpec { root, ..SandboxSpec::named("scripts") };
+        let toolbox = sandbox.start(&spec).await.unwrap();
+        for (path, content) in *files {
+            let (path, content) = ((*path).to_owned(), (*content).to_owned());
+            toolbox.write_file(&WriteFile { path, content, executable: None }).await.unwrap();
+        }
+        let language = ScriptLanguage::named(name).unwrap();
+        let offered = script_languages(&toolbox).await.unwrap();
+        assert!(offered.contains(&language), "{name} is not among {offered:?}");
+        let result = run_script(&toolbox, &settings, language, script).await.unwrap();
+        let text = result.output.to_text();
+        assert!(
+            result.ending.is_success() && text.contains("answer 42"),
+            "{name}: {:?} {text}",
+            result.ending
+        );
+        toolbox.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn languages_that_need_more_than_an_interpreter_are_offered_where_they_can_be_run() {
+    let sandbox = connect_default(SandboxKind::Bubblewrap).unwrap();
+    let toolbox = sandbox.start(&SandboxSpec::named("scripts")).await.unwrap();
+    let content = "[workspace]\nmembers = []\n".to_owned();
+    let manifest = WriteFile { path: "Cargo.toml".to_owned(), content, executable: None };
+    toolbox.write_file(&manifest).await.unwrap();
+    let offered = script_languages(&toolbox).await.unwrap();
+    assert!(offered.contains(&ScriptLanguage::Shell));
+    assert!(
+        !offered.contains(&ScriptLanguage::Rust) && !offered.contains(&ScriptLanguage::Go),
+        "{offered:?}"
+    );
+    toolbox.shut_down().await;
+}
