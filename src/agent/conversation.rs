@@ -93,6 +93,11 @@ impl Conversation {
         !self.view.messages().is_empty()
     }
 
+    /// Whether the setup agent is at work. Its messages are not part of this conversation.
+    pub fn is_of_setup_agent(&self) -> bool {
+        self.is_of_setup_agent
+    }
+
     /// The state after one more event.
     pub fn apply(&mut self, event: &TranscriptEvent) {
         match event {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::audit::RequestCosts;
 use crate::config::{ServerConfig, StoreLocation, environment};
 use crate::domain::{Job, Transcript};
 use crate::provenance::{ManifestSigningKey, SIGNING_KEY_FILE, Sealed, envelope_of};
@@ -39,8 +40,11 @@ pub struct TranscriptArguments {
     /// It is signed with the key in the service's data directory.
     #[arg(long, conflicts_with_all = ["json", "markdown", "manifest"])]
     envelope: bool,
+    /// Print what each part of the requests to the model costs; with --json, as JSON
+    #[arg(long, conflicts_with_all = ["markdown", "manifest", "envelope"])]
+    costs: bool,
     /// Print the JSON Schema of the lines of --json, and nothing else
-    #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest", "envelope"])]
+    #[arg(long, conflicts_with_all = ["job", "json", "markdown", "manifest", "envelope", "costs"])]
     schema: bool,
     #[command(flatten)]
     store: StoreArguments,
@@ -76,7 +80,13 @@ pub(super) async fn run(arguments: TranscriptArguments) -> anyhow::Result<i32> {
         return Ok(0);
     }
     let recording = arguments.store.recording(name).await?;
-    if arguments.json {
+    if arguments.costs {
+        let costs = RequestCosts::of(&recording.known_events());
+        match arguments.json {
+            true => println!("{}", serde_json::to_string_pretty(&costs)?),
+            false => print!("{}", costs.table()),
+        }
+    } else if arguments.json {
         print!("{}", recording.to_text());
     } else {
         let evidence =

@@ -167,7 +167,8 @@ pub fn message_bytes(message: &Message) -> u64 {
     bytes as u64
 }
 
-fn block_bytes(block: &AssistantBlock) -> usize {
+/// The bytes of text in a part of a message.
+pub fn block_bytes(block: &AssistantBlock) -> usize {
     match block {
         AssistantBlock::Text { text } => text.len(),
         AssistantBlock::ToolCall(call) => {
