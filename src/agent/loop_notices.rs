@@ -23,6 +23,14 @@ pub(super) fn notice_text(notice: &LoopNotice) -> String {
             "For {turns} turns you have only read. You may know enough: write down the likely cause in your plan, \
              and test it with a change or a test run; if you cannot go on, ask_human."
         ),
+        LoopNotice::NothingNew { turns } => {
+            return format!(
+                "Notice: For {turns} turns nothing has been new: no text that you had not read, and no result that you had \
+                 not seen. If this goes on for some turns, the job ends, and people read where it stands. Write \
+                 into your plan what you know, what you ruled out, and the most likely cause; then look at \
+                 something that you have not looked at, or ask_human."
+            );
+        }
     };
     format!(
         "Notice: {what} (If this goes on, each further time counts as {} tool calls.)",
@@ -41,6 +49,7 @@ mod tests {
             LoopNotice::Thrashing { path: "src/a.rs".into() },
             LoopNotice::Untested { turns: 8 },
             LoopNotice::OnlyReading { turns: 15 },
+            LoopNotice::NothingNew { turns: 10 },
         ];
         let texts: Vec<String> = notices.iter().map(notice_text).collect();
         insta::assert_snapshot!(texts.join("\n"), @"
@@ -48,6 +57,7 @@ mod tests {
         Notice: You have brought src/a.rs back to what it was before for the second time. Changing it back and forth will not solve the problem. Name the root cause in your plan, and what each of the two versions got wrong, before you change it again. (If this goes on, each further time counts as 5 tool calls.)
         Notice: You have changed files in 8 turns without a test run. Run the tests now, so that you know which of these changes helped. (If this goes on, each further time counts as 5 tool calls.)
         Notice: For 15 turns you have only read. You may know enough: write down the likely cause in your plan, and test it with a change or a test run; if you cannot go on, ask_human. (If this goes on, each further time counts as 5 tool calls.)
+        Notice: For 10 turns nothing has been new: no text that you had not read, and no result that you had not seen. If this goes on for some turns, the job ends, and people read where it stands. Write into your plan what you know, what you ruled out, and the most likely cause; then look at something that you have not looked at, or ask_human.
         ");
     }
 }

@@ -105,6 +105,12 @@ pub enum BudgetExhausted {
         /// The limit, in whole minutes rounded up.
         minutes: u64,
     },
+    /// The model learns nothing any more: going on would only spend.
+    #[error("the last {turns} turns brought nothing new")]
+    NothingNew {
+        /// How many turns.
+        turns: u32,
+    },
     /// A cap over many jobs is reached.
     #[error(transparent)]
     Day(#[from] DailyCapReached),

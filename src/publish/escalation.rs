@@ -122,6 +122,13 @@ fn operator_first(reason: &EscalationReason) -> String {
 fn explain(reason: &EscalationReason) -> (&'static str, String) {
     let quotation = |text: &str| format!("\n\n{}", quoted(&cut(text, REASON_CHARS_MAX)));
     match reason {
+        EscalationReason::Budget { limit: BudgetExhausted::NothingNew { turns } } => (
+            "Stopped: no progress",
+            format!(
+                "In the last {turns} turns the agent read nothing that it had not read, and no test failed or passed that \
+                 had not before. Going on would only have spent more."
+            ),
+        ),
         EscalationReason::Budget { limit } => (
             "Stopped: budget exhausted",
             format!("The next step would exceed it: {}.", inline(&limit.to_string())),
@@ -194,6 +201,13 @@ fn next_steps(evidence: &Evidence, reason: &EscalationReason) -> Vec<String> {
                 ),
             ]
         }
+        EscalationReason::Budget { limit: BudgetExhausted::NothingNew { .. } } => vec![
+            "Read the agent's plan and the failing tests below. Which assumption is wrong, or which file did it not \
+             look at?"
+                .to_owned(),
+            format!("Say so in a comment with {resume} on a line of its own: the agent reads it and continues."),
+            format!("Or say it in the issue, then {start_over}."),
+        ],
         EscalationReason::Budget { .. } => vec![
             "Look at what was tried and at the partial patch below. Is it on the right track?".to_owned(),
             format!(

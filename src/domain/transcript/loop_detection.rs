@@ -1,11 +1,12 @@
 //! Detects a model that goes in circles: the same call with the same result (repetition), a file that is
 //! changed back again and again (thrashing), many turns of changes without a test run, or of nothing but
-//! reading (drift). The model gets one notice when it begins; if it goes on, each further time is charged as
+//! reading (drift), or without anything new (`stuck_detection`). The model gets one notice when it begins; if it goes on, each further time is charged as
 //! tool calls of the budget. A pure function of the transcript's events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::stuck_detection::StuckDetector;
 use super::{ToolEffect, TranscriptEvent};
 use crate::domain::{AssistantBlock, Message, ToolArguments, ToolCall, ToolResult};
 
@@ -35,6 +36,7 @@ pub struct LoopDetector {
     reading_turns: u32,
     due: Vec<LoopNotice>,
     surcharge: u32,
+    stuck: StuckDetector,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +78,11 @@ pub enum LoopNotice {
         /// For how many turns.
         turns: u32,
     },
+    /// Nothing that it did not know.
+    NothingNew {
+        /// For how many turns.
+        turns: u32,
+    },
 }
 
 impl LoopDetector {
@@ -89,8 +96,14 @@ impl LoopDetector {
         self.surcharge
     }
 
+    /// For how many turns nothing has been new, if these are so many that the job ends.
+    pub fn stuck_for(&self) -> Option<u32> {
+        self.stuck.stuck_for()
+    }
+
     /// Takes one more event into account.
     pub fn apply(&mut self, event: &TranscriptEvent) {
+        self.stuck.apply(event);
         match event {
             TranscriptEvent::Checkpoint { paths, contents, .. } => {
                 for (path, content) in paths.iter().zip(contents) {
@@ -105,6 +118,7 @@ impl LoopDetector {
                 Message::ToolResults { results } => {
                     let calls = std::mem::take(&mut self.pending);
                     self.add_results(&calls, results);
+                    self.due.extend(self.stuck.due().map(|turns| LoopNotice::NothingNew { turns }));
                 }
                 Message::User { .. } => self.pending.clear(),
             },
@@ -351,7 +365,7 @@ mod tests {
         (0..2).for_each(|number| change(&mut conversation, 100 + number));
         assert_eq!(conversation.notices, [LoopNotice::Untested { turns: CHANGING_TURNS_MAX }]);
         assert_eq!(conversation.surcharge(), SURCHARGE_CALLS);
-        conversation.turn(&[("run_tests", serde_json::json!({}), "green")]);
+        conversation.turn(&[("run_command", serde_json::json!({}), "green")]);
         (1..CHANGING_TURNS_MAX).for_each(|number| change(&mut conversation, 200 + number));
         assert_eq!((conversation.notices.len(), conversation.surcharge()), (1, SURCHARGE_CALLS));
     }

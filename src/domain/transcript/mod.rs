@@ -7,6 +7,7 @@ mod plan_result;
 mod queries;
 mod setup_agent;
 mod spend;
+mod stuck_detection;
 mod tool_effect;
 
 pub use event::{
