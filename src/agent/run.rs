@@ -2,16 +2,16 @@
 //! ([`tool_calls`](super::tool_calls)). Limits are checked before every call. Every step is recorded before
 //! the next one depends on it. Every way to stop is an [`AgentEnding`].
 
-use crate::domain::{AssistantBlock, Message, StopReason, TranscriptEvent};
+use crate::domain::{AssistantBlock, BudgetExhausted, Message, StopReason, TranscriptEvent};
 use crate::markdown::code_blocks;
 use crate::model::{ModelError, ModelRequest};
 use crate::sandbox::CallError;
-use crate::testing::{ScriptLanguage, Selectable, script_languages};
+use crate::testing::{Linters, ScriptLanguage, Selectable, find_linters, script_languages};
 
 use super::context::View;
 use super::conversation::Conversation;
 use super::metered_model::{Completion, ModelCallError};
-use super::tools::{Registry, Scripts};
+use super::tools::{Abilities, Registry, Scripts};
 use super::types::{Agent, AgentEnding, AgentError, AgentRole, user_message};
 
 /// After so many answers in a row without a tool call, the model is not expected to call one.
@@ -20,7 +20,7 @@ const IDLE_TURNS_MAX: usize = 3;
 impl Agent<'_> {
     /// Runs until there is an ending. `state` is what the transcript says, and follows it.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
-        let registry = self.role.registry(self.settings, self.selectable().await?, self.scripts().await?);
+        let registry = self.role.registry(self.settings, self.abilities().await?);
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
@@ -34,6 +34,9 @@ impl Agent<'_> {
                 return Ok(AgentEnding::ModelUnusable(format!(
                     "the model answered {IDLE_TURNS_MAX} times in a row without calling a tool"
                 )));
+            }
+            if let Some(turns) = state.loops.stuck_for() {
+                return Ok(AgentEnding::Exhausted(BudgetExhausted::NothingNew { turns }));
             }
             self.compact_context(state).await?;
             let request = request(&self.role, &registry, &state.view, self.output_tokens_max);
@@ -57,10 +60,19 @@ impl Agent<'_> {
         }
     }
 
-    /// What the suite can run a part of, as the base defines it.
-    async fn selectable(&self) -> Result<Selectable, AgentError> {
+    /// What the tools can do in this sandbox.
+    async fn abilities(&self) -> Result<Abilities, AgentError> {
         let package_json = self.workspace.base_file("package.json").await?;
-        Ok(Selectable::of(&self.settings.test_command, package_json.as_deref()))
+        let selectable = Selectable::of(&self.settings.test_command, package_json.as_deref());
+        let is_fix = self.role == AgentRole::Fix;
+        let scripts = if is_fix { self.scripts().await? } else { Scripts::default() };
+        let linters = if is_fix { self.linters().await? } else { Linters::default() };
+        Ok(Abilities { selectable, scripts, linters })
+    }
+
+    /// The linters that the repository configures.
+    pub(super) async fn linters(&self) -> Result<Linters, AgentError> {
+        found(find_linters(self.toolbox).await, "linters")
     }
 
     /// What the model can run as a script.
@@ -68,14 +80,7 @@ impl Agent<'_> {
         if self.scripts.is_none() {
             return Ok(Scripts::default());
         }
-        let languages = match script_languages(self.toolbox).await {
-            Ok(languages) => languages,
-            Err(CallError::RespondToModel(why)) => {
-                tracing::warn!(why, "languages of scripts could not be found out");
-                return Ok(Scripts::default());
-            }
-            Err(CallError::Fatal(error)) => return Err(error.into()),
-        };
+        let languages = found(script_languages(self.toolbox).await, "languages of scripts")?;
         let blocks = code_blocks(&self.journal.job().trigger.issue.body);
         let example = blocks.into_iter().find_map(|block| {
             let language = ScriptLanguage::of_fence(&block.language).filter(|one| languages.contains(one))?;
@@ -118,6 +123,18 @@ impl Agent<'_> {
             events.push(user_message(&text));
         }
         self.record(state, &events).await
+    }
+}
+
+/// What was looked for in the sandbox. If that fails there, the work goes on without it.
+fn found<T: Default>(result: Result<T, CallError>, what: &str) -> Result<T, AgentError> {
+    match result {
+        Ok(found) => Ok(found),
+        Err(CallError::RespondToModel(why)) => {
+            tracing::warn!(why, "{what} could not be looked for");
+            Ok(T::default())
+        }
+        Err(CallError::Fatal(error)) => Err(error.into()),
     }
 }
 

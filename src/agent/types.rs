@@ -12,8 +12,7 @@ use crate::workspace::{Workspace, WorkspaceError};
 use super::conversation::Conversation;
 use super::metered_model::MeteredModel;
 use super::prompts;
-use super::tools::{Registry, Scripts, changes_of};
-use crate::testing::Selectable;
+use super::tools::{Abilities, Registry, changes_of};
 
 /// What an agent works at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +27,10 @@ pub enum AgentRole {
 }
 
 impl AgentRole {
-    /// The tools of a job. They stay the same until the agent ends. `selectable`: what the suite can run a part of.
-    /// `scripts`: what the model can run as a script.
-    pub(super) fn registry(
-        &self,
-        settings: &JobSettings,
-        selectable: Selectable,
-        scripts: Scripts,
-    ) -> Registry {
+    /// The tools of a job. They stay the same until the agent ends.
+    pub(super) fn registry(&self, settings: &JobSettings, abilities: Abilities) -> Registry {
         match self {
-            Self::Fix => Registry::of(settings, selectable, scripts),
+            Self::Fix => Registry::of(settings, abilities),
             Self::Setup { variables } => Registry::for_setup(variables.clone()),
         }
     }

@@ -7,6 +7,7 @@
 mod canary;
 mod fail_fast;
 mod invocation;
+mod linters;
 mod recognition;
 pub(crate) mod report_request;
 mod reports;
@@ -20,6 +21,7 @@ mod whole_suite;
 mod wrapper;
 
 pub use canary::{CanaryTests, canary};
+pub use linters::{Linter, Linters, find_linters, run_linter};
 pub use recognition::format_of_command;
 pub use script::{ScriptLanguage, run_script, script_languages};
 pub use selection::{Selectable, Selection};

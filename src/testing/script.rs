@@ -15,7 +15,7 @@ const DEADLINE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The script's output that is kept.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// The time in which a shell looks for a few programs.
-const LOOK_UP_MAX: Duration = Duration::from_secs(60);
+pub(super) const LOOK_UP_MAX: Duration = Duration::from_secs(60);
 
 /// A language in which a script can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ pub async fn script_languages(toolbox: &Toolbox) -> Result<Vec<ScriptLanguage>, 
 }
 
 /// Environments that a setup makes at the repository's root, and the places of sources that a script imports.
-const OWN_ENVIRONMENTS: &str = r#"export PATH="$PWD/.venv/bin:$PWD/venv/bin:$PATH" PYTHONPATH="$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH}""#;
+pub(super) const OWN_ENVIRONMENTS: &str = r#"export PATH="$PWD/.venv/bin:$PWD/venv/bin:$PATH" PYTHONPATH="$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH}""#;
 
 /// Runs a script in `toolbox`, which has the tree that it is about. Writes it there.
 ///

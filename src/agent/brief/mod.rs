@@ -10,10 +10,13 @@ use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
 
 use super::sanitise::{Sanitised, sanitise_in_background};
+use crate::testing::Linters;
+
 use super::test_summary::{Earlier, describe_run};
 use super::{Agent, AgentError, Conversation};
 
 mod answer;
+mod changelog;
 mod instructions;
 
 use instructions::{Instructions, format_instructions};
@@ -51,13 +54,16 @@ impl Agent<'_> {
         let TaskInput { issue, comments } = task;
         let title = sanitise_in_background(&issue.title).await;
         let body = sanitise_in_background(&issue.body).await;
+        let changelog = self.changelog_convention(issue.number).await?;
         let issue = describe_issue(issue, &title, &body) + &describe_comments(comments);
         let gaps = self.workspace.checkout_gaps().await?.describe();
         let submodules: Vec<String> =
             self.workspace.submodule_paths().map(|path| format!("`{path}`")).collect();
         let suite = describe_suite(self.settings, baseline)
             + &describe_submodules(&submodules)
-            + &describe_gaps(&gaps);
+            + &describe_gaps(&gaps)
+            + &describe_missing_linters(&self.linters().await?)
+            + &changelog;
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };
         let mut instructions = self.instructions_for(&[]).await?;
@@ -150,6 +156,18 @@ fn describe_gaps(gaps: &[String]) -> String {
         "\n# What the sandbox lacks\n\n{list}\nTests that need it fail here, whatever you change. Do not replace it \
          with something of your own. If the issue cannot be shown without it, ask_human.\n"
     )
+}
+
+/// What the repository checks its files with and the sandbox does not have, so that nobody looks for it.
+fn describe_missing_linters(linters: &Linters) -> String {
+    let names: Vec<&str> = linters.missing.iter().map(|linter| linter.name()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        _ => format!(
+            "\n# Linters\n\nThe repository configures {}, which the sandbox does not have. Keep to its style by hand.\n",
+            names.join(", ")
+        ),
+    }
 }
 
 /// The paths of other repositories, so that nobody plans a change that would be refused.

@@ -11,9 +11,10 @@ use tracing::Instrument;
 
 use crate::domain::{CommandPattern, JobSettings, RepoPath, SetupRecipe, ToolArguments, ToolCall, ToolSpec};
 use crate::sandbox::CallError;
-use crate::testing::{ScriptLanguage, Selectable};
+use crate::testing::{Linters, ScriptLanguage, Selectable};
 
 mod ask_human;
+mod check_files;
 mod context;
 mod delete_file;
 mod edit_file;
@@ -78,6 +79,17 @@ pub enum ToolAnswer {
     },
 }
 
+/// What the tools of a job can do in its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abilities {
+    /// What the suite can run a part of.
+    pub selectable: Selectable,
+    /// What can be run as a script.
+    pub scripts: Scripts,
+    /// What files can be checked with.
+    pub linters: Linters,
+}
+
 /// The tools of a job.
 pub struct Registry {
     tools: Vec<Box<dyn Tool>>,
@@ -86,13 +98,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The tools of a job. They stay the same until the job ends. `selectable`: what its suite can run a part of.
-    pub fn of(settings: &JobSettings, selectable: Selectable, scripts: Scripts) -> Self {
-        let (has_commands, has_scripts) = (!settings.commands.is_empty(), !scripts.languages.is_empty());
-        let mut tools = all(settings.commands.clone(), selectable, scripts);
+    /// The tools of a job. They stay the same until the job ends.
+    pub fn of(settings: &JobSettings, abilities: Abilities) -> Self {
+        let has_commands = !settings.commands.is_empty();
+        let has_scripts = !abilities.scripts.languages.is_empty();
+        let has_linters = !abilities.linters.present.is_empty();
+        let mut tools = all(settings.commands.clone(), abilities);
         tools.retain(|tool| match tool.spec().name.as_str() {
             run_command::NAME => has_commands,
             run_script::NAME => has_scripts,
+            check_files::NAME => has_linters,
             _ => true,
         });
         Self::new(tools)
@@ -100,8 +115,12 @@ impl Registry {
 
     /// Every tool that a job may have, without a repository's own commands.
     pub fn standard() -> Self {
-        let scripts = Scripts { languages: ScriptLanguage::all(), example: None };
-        Self::new(all(Vec::new(), Selectable { path: true, name: true }, scripts))
+        let abilities = Abilities {
+            selectable: Selectable { path: true, name: true },
+            scripts: Scripts { languages: ScriptLanguage::all(), example: None },
+            linters: Linters::default(),
+        };
+        Self::new(all(Vec::new(), abilities))
     }
 
     /// The tools of the setup agent. `variables` are those of setup commands.
@@ -158,7 +177,8 @@ impl Registry {
 }
 
 /// In the order in which the model sees them.
-fn all(commands: Vec<CommandPattern>, selectable: Selectable, scripts: Scripts) -> Vec<Box<dyn Tool>> {
+fn all(commands: Vec<CommandPattern>, abilities: Abilities) -> Vec<Box<dyn Tool>> {
+    let Abilities { selectable, scripts, linters } = abilities;
     vec![
         Box::new(read_file::ReadFileTool),
         Box::new(list_files::ListFilesTool),
@@ -173,6 +193,7 @@ fn all(commands: Vec<CommandPattern>, selectable: Selectable, scripts: Scripts) 
         Box::new(run_tests::RunTestsTool { selectable }),
         Box::new(run_script::RunScriptTool { scripts }),
         Box::new(run_command::RunCommandTool { allowed: commands }),
+        Box::new(check_files::CheckFilesTool { linters }),
         Box::new(read_result::ReadResultTool),
         Box::new(update_plan::UpdatePlanTool),
         Box::new(finish::FinishTool),

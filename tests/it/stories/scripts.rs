@@ -171,3 +171,40 @@ async fn languages_that_need_more_than_an_interpreter_are_offered_where_they_can
     );
     toolbox.shut_down().await;
 }
+
+#[tokio::test]
+async fn linters_that_the_repository_configures_check_what_was_written() {
+    let ruff = "#!/bin/sh\nfor file in \"$@\"; do\n    case $file in *.py) if grep -Hn TODO \"$file\"; then exit 1; fi ;; \
+                esac\ndone\n";
+    let files = [
+        ("ruff.toml", "line-length = 100\n"),
+        (".venv/bin/ruff", ruff),
+        ("mypy.ini", "[mypy]\n"),
+        ("old.py", "# TODO: old\n"),
+    ];
+    let script = conversation()
+        .turn("Nothing to check yet.")
+        .expect(&["The repository configures mypy, which the sandbox does not have."])
+        .call("check_files", json!({}))
+        .turn("Write.")
+        .expect(&["You have not written a file yet that one of them reads."])
+        .write("new.py", "x = 1  # TODO: more\n")
+        .edit("src/slug.sh", "sed 's/[^a-z0-9]/-/g'", RIGHT)
+        .call("check_files", json!({}))
+        .turn("Correct it.")
+        .expect(&["`ruff`: exit code 1", "./new.py:1:x = 1  # TODO: more"])
+        .edit("new.py", "  # TODO: more", "")
+        .call("check_files", json!({}))
+        .turn("Done.")
+        .expect(&["`ruff`: no problem."])
+        .finish("One dash for a run of separators.");
+    let mut world = World::builder().script(script).files(&files).start().await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert_eq!(world.pulls().len(), 1, "{}", world.log());
+    assert!(tools_of_first_request(&world).contains(" Here: ruff."));
+    let requests = world.provider.requests();
+    assert!(!requests.last().unwrap().body.to_string().contains("old.py:"));
+    world.end().await;
+}

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use mendwright::domain::TranscriptEvent;
+use serde_json::json;
 
-use crate::support::{World, recorded};
+use crate::support::{World, conversation, recorded};
 
 /// Why the one job was escalated.
 async fn escalation(world: &World) -> String {
@@ -111,13 +112,16 @@ async fn instructions_of_other_agents_and_the_files_they_name_are_read() {
         ("docs/style.md", "Tabs, not spaces. See docs/more.md.\n"),
         ("docs/more.md", "Nobody is sent here.\n"),
         ("CONTRIBUTING.md", "Sign your commits off.\n"),
+        ("towncrier.toml", "[tool.towncrier]\ndirectory = \"docs/news\"\n"),
+        ("docs/news/7.bugfix.md", "Fixed.\n"),
     ];
     let mut world = World::builder().script(recorded("no-run-command")).files(&files).start().await;
     world.start_service().await;
     world.label("octo-maintainer").await;
     world.jobs_ended(1).await;
     let first = format!("{:?}", world.provider.requests()[0]);
-    for text in ["Read @docs/style.md first", "Tabs, not spaces", "Sign your commits off"] {
+    let fragment = "Add `docs/news/1.bugfix.md` with one sentence";
+    for text in ["Read @docs/style.md first", "Tabs, not spaces", "Sign your commits off", fragment] {
         assert!(first.contains(text), "{text}: {first}");
     }
     assert!(!first.contains("Nobody is sent here"), "{first}");
@@ -172,5 +176,26 @@ async fn repeated_call_is_noticed_once_and_then_charged() {
     assert_eq!(last.matches("Notice: You have called search").count(), 1, "{last}");
     let comments = world.comments().concat();
     assert!(comments.contains("8 of them are a surcharge"), "{comments}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn model_that_learns_nothing_new_is_stopped_long_before_its_budget_is_used() {
+    let mut script = conversation().turn("Look.").read("src/slug.sh").call("run_tests", json!({}));
+    for number in 1..=20 {
+        let text = format!("slug() {{\n    echo wrong-{number}\n}}\n");
+        script = script.turn("Perhaps so.").write("src/slug.sh", &text).call("run_tests", json!({}));
+    }
+    let mut world = World::scripted(script).await;
+    world.start_service().await;
+    world.label("octo-maintainer").await;
+    world.jobs_ended(1).await;
+    assert!(escalation(&world).await.contains("NothingNew { turns: 16 }"), "{}", world.log());
+    let turns = world.provider.request_count();
+    assert!((17..=19).contains(&turns), "{turns}");
+    let last = format!("{:?}", world.provider.requests().last().unwrap());
+    assert_eq!(last.matches("Notice: For 10 turns nothing has been new").count(), 1, "{last}");
+    let comments = world.comments().join("\n");
+    assert!(comments.contains("### Stopped: no progress") && comments.contains("wrong-"), "{comments}");
     world.end().await;
 }
