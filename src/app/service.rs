@@ -52,6 +52,7 @@ impl Service {
             Arc::new(OctocrabGitHub::new(connection)?.with_limits(self.limits.clone()));
         let context = self.worker_context(github);
         let (command_queued, delivery_arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let repositories_added = Arc::new(Notify::new());
         let webhook = WebhookState {
             secrets: WebhookSecrets::new(app.webhook_secret.clone(), app.webhook_secret_previous.clone())?,
             label: config.github.rules.label.clone(),
@@ -62,6 +63,7 @@ impl Service {
             wake_worker: context.wake.clone(),
             wake_commands: command_queued.clone(),
             wake_acknowledger: delivery_arrived.clone(),
+            wake_reconciler: repositories_added.clone(),
         };
         if self.routes.set(webhook::router(webhook)).is_err() {
             anyhow::bail!("the service has credentials already");
@@ -70,7 +72,7 @@ impl Service {
             reconciler_client,
             self.store.clone(),
             (config.github.rules.label.clone(), config.github.rules.repository_filter.clone()),
-            context.wake.clone(),
+            (repositories_added, context.wake.clone()),
             config.github.reconcile_interval,
             Timestamp::now,
         );

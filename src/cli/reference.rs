@@ -72,8 +72,11 @@ mod tests {
             ("src/deploy/mendwright.toml", configuration_example()),
             ("src/deploy/agent-fix.yml", repository_file_example()),
         ];
-        let events: String =
-            EVENTS.iter().map(|row| format!("  - {:<28}# {}\n", row.name, row.meaning)).collect();
+        let events: String = EVENTS
+            .iter()
+            .filter(|row| row.is_subscribed)
+            .map(|row| format!("  - {:<28}# {}\n", row.name, row.meaning))
+            .collect();
         let parts = [
             ("src/guide/use/commands.md", "commands", command_table()),
             ("src/guide/operate/configure.md", "providers", provider_table()),

@@ -4,6 +4,7 @@
 mod branches;
 mod checks;
 mod comments;
+mod installations;
 mod interpretation;
 mod issues;
 mod payload;
@@ -22,31 +23,69 @@ pub struct EventRow {
     pub name: &'static str,
     /// What happened, for people who register the App.
     pub meaning: &'static str,
+    /// Whether the App must subscribe to it. Some events come to every App unasked, and cannot be subscribed to.
+    pub is_subscribed: bool,
     /// Reads a payload with this `action`, and says what it asks for. The label is the one that starts work.
     read: fn(action: Option<&str>, payload: Value, label: &str) -> Result<Interpreted, serde_json::Error>,
 }
 
-/// Every event that is handled. The App subscribes to exactly these: `app-manifest.yml` is generated from the rows.
+/// Every event that is handled. The App subscribes to these, but for those that come unasked: `app-manifest.yml` is
+/// generated from the rows.
 pub const EVENTS: &[EventRow] = &[
     EventRow {
         name: "issues",
         meaning: "a label is added or removed; an issue is closed, deleted or transferred",
+        is_subscribed: true,
         read: issues::read,
     },
-    EventRow { name: "issue_comment", meaning: "somebody comments", read: comments::read },
-    EventRow { name: "pull_request", meaning: "a pull request is closed", read: branches::read_pull_request },
-    EventRow { name: "pull_request_review", meaning: "a review is submitted", read: reviews::read_review },
+    EventRow {
+        name: "issue_comment",
+        meaning: "somebody comments",
+        is_subscribed: true,
+        read: comments::read,
+    },
+    EventRow {
+        name: "pull_request",
+        meaning: "a pull request is closed",
+        is_subscribed: true,
+        read: branches::read_pull_request,
+    },
+    EventRow {
+        name: "pull_request_review",
+        meaning: "a review is submitted",
+        is_subscribed: true,
+        read: reviews::read_review,
+    },
     EventRow {
         name: "pull_request_review_comment",
         meaning: "somebody comments on a line of a pull request",
+        is_subscribed: true,
         read: reviews::read_comment,
     },
     EventRow {
         name: "check_run",
         meaning: "another App's check fails on one of its pull requests",
+        is_subscribed: true,
         read: checks::read,
     },
-    EventRow { name: "delete", meaning: "a branch is deleted", read: branches::read_delete },
+    EventRow {
+        name: "delete",
+        meaning: "a branch is deleted",
+        is_subscribed: true,
+        read: branches::read_delete,
+    },
+    EventRow {
+        name: "installation",
+        meaning: "the App is installed, or works again",
+        is_subscribed: false,
+        read: installations::read_installation,
+    },
+    EventRow {
+        name: "installation_repositories",
+        meaning: "the App is installed on more repositories",
+        is_subscribed: false,
+        read: installations::read_repositories,
+    },
 ];
 
 /// The names of the events that are handled.
@@ -59,6 +98,11 @@ pub const HANDLED_EVENTS: &[&str] = &{
     }
     names
 };
+
+/// The names of the events that the App subscribes to.
+pub fn subscribed_events() -> impl Iterator<Item = &'static str> {
+    EVENTS.iter().filter(|row| row.is_subscribed).map(|row| row.name)
+}
 
 /// Longest event name in an error, in characters.
 const EVENT_CHARS_MAX: usize = 100;

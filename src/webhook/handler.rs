@@ -46,6 +46,8 @@ pub struct WebhookState {
     pub wake_commands: Arc<Notify>,
     /// Wakes the acknowledger after a delivery that made a job.
     pub wake_acknowledger: Arc<Notify>,
+    /// Wakes the reconciler after a delivery by which repositories were added.
+    pub wake_reconciler: Arc<Notify>,
 }
 
 /// The receiver's routes.
@@ -63,7 +65,7 @@ async fn receive(
 
 /// Records the delivery, then wakes whoever has to act on it.
 async fn record(state: WebhookState, delivery: VerifiedDelivery) -> Result<Response, DeliveryRefusal> {
-    let VerifiedDelivery { delivery, ignored_because } = delivery;
+    let VerifiedDelivery { delivery, ignored_because, searches_labels } = delivery;
     let recorded = state.store.record_delivery(&delivery, Timestamp::now()).await.map_err(|error| {
         error!(%error, "delivery not recorded");
         DeliveryRefusal::NotRecorded
@@ -84,6 +86,10 @@ async fn record(state: WebhookState, delivery: VerifiedDelivery) -> Result<Respo
             state.wake_commands.notify_one();
             json!({"outcome": "asked"})
         }
+        DeliveryRecorded::Ignored if searches_labels => {
+            state.wake_reconciler.notify_one();
+            json!({"outcome": "searching"})
+        }
         DeliveryRecorded::Ignored => json!({"outcome": "ignored", "why": ignored_because}),
         DeliveryRecorded::TooMany => {
             let why = "too many commands by people who are not known to belong to the repository";
@@ -99,6 +105,8 @@ struct VerifiedDelivery {
     delivery: NewDelivery,
     /// Why it asks for nothing, if it does.
     ignored_because: Option<String>,
+    /// Whether it is a reason to search for labelled issues.
+    searches_labels: bool,
 }
 
 impl FromRequest<WebhookState> for VerifiedDelivery {
@@ -125,7 +133,9 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
             warn!(id = id.as_str(), %error, "the payload of a signed delivery cannot be read");
             DeliveryRefusal::Payload(error)
         })?;
+        let searches_labels = parsed.interpretation == Interpretation::SearchLabels;
         let (request, ignored_because) = match parsed.interpretation {
+            Interpretation::SearchLabels => (None, None),
             Interpretation::Ignore { why } => (None, Some(why)),
             Interpretation::Act(request) => {
                 let repository = &request.repository().name;
@@ -138,7 +148,7 @@ impl FromRequest<WebhookState> for VerifiedDelivery {
         };
         let payload_sha256 = hex::encode(Sha256::digest(&payload));
         let delivery = NewDelivery { id, event, action: parsed.action, payload_sha256, request };
-        Ok(Self { delivery, ignored_because })
+        Ok(Self { delivery, ignored_because, searches_labels })
     }
 }
 

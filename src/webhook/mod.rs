@@ -10,6 +10,8 @@ mod handler;
 mod signature;
 
 pub use body::{BodyReader, PAYLOAD_BYTES_MAX};
-pub use event::{EVENTS, EventError, EventRow, HANDLED_EVENTS, Interpretation, ParsedEvent, read_event};
+pub use event::{
+    EVENTS, EventError, EventRow, HANDLED_EVENTS, Interpretation, ParsedEvent, read_event, subscribed_events,
+};
 pub use handler::{WEBHOOK_PATH, WebhookState, router};
 pub use signature::{EmptySecret, Signature, SignatureRefusal, WebhookSecrets};

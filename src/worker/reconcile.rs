@@ -1,4 +1,4 @@
-//! Recovers missed webhooks. At start and every few minutes the App's delivery log is read for deliveries
+//! Recovers missed webhooks. At start, every few minutes and when repositories were added, the App's delivery log is read for deliveries
 //! that failed, and the repositories for open issues that have the label and no job. Both end in the store
 //! as a delivery does, under the same rules: nothing is started twice, and the permission of whoever added
 //! the label is checked when the job starts.
@@ -37,12 +37,17 @@ const ISSUES_MAX: usize = 500;
 /// A webhook gets this long to arrive by itself: it has the text that the issue had when it was labelled.
 const GRACE_MAX: Duration = Duration::from_secs(120);
 
+/// Between repositories being added and the search for labels in them.
+const ADDED_PAUSE: Duration = Duration::from_secs(2);
+
 /// Recovers missed webhooks.
 pub struct Reconciler {
     github: AppClient,
     store: Arc<dyn Store>,
     label: String,
     repository_filter: RepositoryFilter,
+    /// Notified when repositories were added.
+    added: Arc<Notify>,
     /// Wakes a worker.
     wake: Arc<Notify>,
     /// The time between two rounds.
@@ -75,7 +80,7 @@ impl Reconciler {
         github: AppClient,
         store: Arc<dyn Store>,
         (label, repository_filter): (String, RepositoryFilter),
-        wake: Arc<Notify>,
+        (added, wake): (Arc<Notify>, Arc<Notify>),
         every: Duration,
         clock: fn() -> Timestamp,
     ) -> Self {
@@ -84,6 +89,7 @@ impl Reconciler {
             store,
             label,
             repository_filter,
+            added,
             wake,
             every,
             clock,
@@ -104,8 +110,15 @@ impl Reconciler {
                 pause = self.reconcile().instrument(span) => pause,
                 () = shutdown.cancelled() => return,
             };
+            let next = async {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // Events come in groups: one round for all of them.
+                    () = self.added.notified() => tokio::time::sleep(pause.min(ADDED_PAUSE)).await,
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = next => {}
                 () = shutdown.cancelled() => return,
             }
         }

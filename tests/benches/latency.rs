@@ -82,6 +82,7 @@ async fn webhook() {
         wake_worker: Arc::default(),
         wake_commands: Arc::default(),
         wake_acknowledger: Arc::default(),
+        wake_reconciler: Arc::default(),
     };
     let ours = served(router(state)).await;
     let accepted = StatusCode::ACCEPTED;

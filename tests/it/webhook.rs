@@ -59,6 +59,7 @@ impl Receiver {
             wake_worker: wake_worker.clone(),
             wake_commands: Arc::default(),
             wake_acknowledger: Arc::default(),
+            wake_reconciler: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -335,6 +336,15 @@ async fn every_example_delivery_is_accepted() {
     check_run.rerequested.1.json: ignored only completed checks count
     delete.1.json: ignored the event is about a tag
     delete.2.json: ignored the event is about a tag
+    installation.created.1.json: searching
+    installation.created.2.json: searching
+    installation.deleted.1.json: ignored the App can do no more than before
+    installation.deleted.2.json: ignored the App can do no more than before
+    installation.new_permissions_accepted.1.json: searching
+    installation.suspend.1.json: ignored the App can do no more than before
+    installation.unsuspend.1.json: searching
+    installation_repositories.added.1.json: searching
+    installation_repositories.removed.1.json: ignored no repository was added
     issue_comment.created.1.json: ignored the comment contains no command
     issue_comment.created.2.json: ignored the comment contains no command
     issue_comment.created.3.json: ignored the comment contains no command

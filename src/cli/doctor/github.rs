@@ -9,7 +9,7 @@ use super::report::{Check, Report};
 use crate::config::{GitHubConfig, SectionResults};
 use crate::github::{AppClient, AppInfo, GitHubConnection, GitHubError, WebhookDelivery};
 use crate::install::manifest;
-use crate::webhook::{HANDLED_EVENTS, WEBHOOK_PATH};
+use crate::webhook::{WEBHOOK_PATH, subscribed_events};
 
 /// Larger skews get a warning: GitHub accepts a minute.
 const SKEW_SECONDS_WARNED: i64 = 20;
@@ -147,13 +147,14 @@ fn app_permissions(facts: &AppInfo, settings: &str, report: &mut Report) {
 }
 
 fn app_events(facts: &AppInfo, settings: &str, report: &mut Report) {
-    let missing: Vec<&str> = HANDLED_EVENTS
-        .iter()
-        .copied()
+    let missing: Vec<&str> = subscribed_events()
         .filter(|event| !facts.events.iter().any(|subscribed| subscribed == event))
         .collect();
     report.add(if missing.is_empty() {
-        Check::ok("events", format!("the App subscribes to {}", HANDLED_EVENTS.join(", ")))
+        Check::ok(
+            "events",
+            format!("the App subscribes to {}", subscribed_events().collect::<Vec<_>>().join(", ")),
+        )
     } else {
         let what = format!("the App does not subscribe to {}", missing.join(", "));
         Check::failure("events", what, format!("Subscribe to them at {settings}/permissions."))

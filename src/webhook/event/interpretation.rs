@@ -11,6 +11,8 @@ use crate::domain::{DeliveryRequest, InvalidIdentity};
 pub enum Interpretation {
     /// This.
     Act(DeliveryRequest),
+    /// Nothing by itself, but there may be labelled issues that nobody has looked for.
+    SearchLabels,
     /// Nothing.
     Ignore {
         /// The reason, for the log and the answer to GitHub.
@@ -35,6 +37,11 @@ pub(super) fn read_payload<P: DeserializeOwned>(
 /// The payload asks for `request`.
 pub(super) fn act(request: DeliveryRequest) -> Interpreted {
     Ok(Interpretation::Act(request))
+}
+
+/// The payload is a reason to search for labelled issues.
+pub(super) fn search_labels() -> Interpreted {
+    Ok(Interpretation::SearchLabels)
 }
 
 /// The payload asks for nothing.

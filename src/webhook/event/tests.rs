@@ -30,7 +30,7 @@ fn interpret(payload: &Value) -> Interpretation {
 fn reason_to_ignore(payload: &Value) -> String {
     match interpret(payload) {
         Interpretation::Ignore { why } => why,
-        Interpretation::Act(request) => panic!("{request:?}"),
+        other => panic!("{other:?}"),
     }
 }
 fn repository() -> RepositoryRef {
@@ -280,5 +280,24 @@ fn every_handled_event_has_an_interpretation_of_its_own() {
             // `delete` has no actions.
             Err(error) => assert_eq!(*event, "delete", "{error}"),
         }
+    }
+}
+
+#[test]
+fn more_repositories_are_a_reason_to_search_for_labels() {
+    let of = |event: &str, action: &str| {
+        let payload = json!({ "action": action });
+        read_event(event, payload.to_string().as_bytes(), "agent-fix").unwrap().interpretation
+    };
+    for (event, action) in [
+        ("installation", "created"),
+        ("installation", "unsuspend"),
+        ("installation", "new_permissions_accepted"),
+        ("installation_repositories", "added"),
+    ] {
+        assert_eq!(of(event, action), Interpretation::SearchLabels, "{event} {action}");
+    }
+    for (event, action) in [("installation", "deleted"), ("installation_repositories", "removed")] {
+        assert!(matches!(of(event, action), Interpretation::Ignore { .. }), "{event} {action}");
     }
 }

@@ -32,6 +32,22 @@ async fn label_whose_webhook_is_lost_is_found_once() {
 }
 
 #[tokio::test]
+async fn repositories_that_are_added_are_searched_at_once() {
+    let mut world = World::new().await;
+    world.start_service_reconciling("86400").await;
+    let rounds = |world: &World| world.calls("apps/list-webhook-deliveries");
+    world.until("the round at the start", |world| rounds(world) == 1).await;
+    let payload = |action: &str| json!({"action": action, "installation": {"id": 1}, "repositories_added": [], "repositories_removed": []});
+    world.deliver("installation_repositories", "e1", &payload("removed")).await;
+    world.deliver("installation_repositories", "e2", &payload("added")).await;
+    world.until("another round", |world| rounds(world) == 2).await;
+    world.deliver("installation", "e3", &payload("suspend")).await;
+    world.deliver("installation", "e4", &payload("created")).await;
+    world.until("a third round", |world| rounds(world) == 3).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn label_is_found_if_the_deliveries_can_never_be_listed() {
     let mut world = World::new().await;
     let forbidden =
