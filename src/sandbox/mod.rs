@@ -79,7 +79,7 @@ use self::host_program::find_program;
 use self::layout::{HOME, TOOLBOX_PATH};
 use self::options::STANDALONE_OWNER;
 use self::spec::ContainerHandle;
-use self::toolbox_binary::TOOLBOX;
+use self::toolbox_binary::{TOOLBOX, toolbox_file};
 
 /// The backend that `options` name.
 ///

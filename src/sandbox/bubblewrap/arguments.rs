@@ -100,8 +100,8 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// For a sandbox whose toolbox is started as `command`: `init` or `probe`.
-    pub(super) fn build(view: &SandboxView<'_>, toolbox: &[u8], command: &str) -> Result<Self, String> {
+    /// For a sandbox whose toolbox is read from `toolbox` and started as `command`: `init` or `probe`.
+    pub(super) fn build(view: &SandboxView<'_>, toolbox: OwnedFd, command: &str) -> Result<Self, String> {
         let mut arguments = Self { words: Vec::new(), files: Vec::new() };
         arguments.namespaces(view);
         arguments.environment(view);
@@ -207,9 +207,14 @@ impl Arguments {
         let mut file = fs::File::from(memfd_create(name.as_str(), MFdFlags::MFD_CLOEXEC)?);
         file.write_all(content)?;
         file.rewind()?;
+        Ok(self.pass_file(file.into()))
+    }
+
+    /// Lets `bwrap` read a file by its descriptor.
+    fn pass_file(&mut self, file: OwnedFd) -> RawFd {
         let number = file.as_raw_fd();
-        self.files.push(file.into());
-        Ok(number)
+        self.files.push(file);
+        number
     }
 
     fn add<const N: usize>(&mut self, words: [&str; N]) {
@@ -265,7 +270,7 @@ mod tests {
             data_bytes_max: None,
             snapshot: None,
         };
-        let arguments = Arguments::build(&view, b"", "init").unwrap();
+        let arguments = Arguments::build(&view, fs::File::open("/dev/null").unwrap().into(), "init").unwrap();
         let words: Vec<_> = arguments.words.iter().map(|word| word.to_str().unwrap()).collect();
         assert!(words.contains(&"--unshare-net") && words.contains(&"--unshare-user"));
         assert!(!words.iter().any(|word| word.contains("proxy") || *word == "--share-net"));

@@ -21,7 +21,7 @@ use super::report::AppliedLimits;
 use super::subuid::SubordinateUsers;
 use crate::domain::Guarantee;
 use crate::sandbox::{
-    Egress, ImageStore, Limits, Root, SandboxError, SandboxSpec, TOOLBOX, Toolbox, UnpackedImage,
+    Egress, ImageStore, Limits, Root, SandboxError, SandboxSpec, Toolbox, UnpackedImage, toolbox_file,
 };
 
 /// User ids that no distribution assigns, and that fit the seven octal digits of a tar header.
@@ -226,7 +226,7 @@ impl Launcher {
             data_bytes_max: None,
             snapshot: None,
         };
-        let arguments = Arguments::build(&view, TOOLBOX, "probe")?;
+        let arguments = Arguments::build(&view, toolbox_file().map_err(|error| error.to_string())?, "probe")?;
         process::probe(&self.program, arguments, mounts)
     }
 
@@ -424,7 +424,9 @@ impl Launcher {
             data_bytes_max: (!cgroup.bounds_memory()).then_some(spec.limits.memory_bytes_max),
             snapshot: below.as_ref().or(request.snapshot),
         };
-        let arguments = Arguments::build(&view, TOOLBOX, "init").map_err(not_started)?;
+        let arguments =
+            Arguments::build(&view, toolbox_file().map_err(|error| not_started(error.to_string()))?, "init")
+                .map_err(not_started)?;
         let launch = process::Launch {
             program: self.program.clone(),
             arguments,

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -59,7 +60,7 @@ pub(super) fn is_system_path(path: &str) -> bool {
 }
 
 impl Arguments {
-    pub(super) fn root_file_system(&mut self, view: &SandboxView<'_>, toolbox: &[u8]) -> io::Result<()> {
+    pub(super) fn root_file_system(&mut self, view: &SandboxView<'_>, toolbox: OwnedFd) -> io::Result<()> {
         match (&view.root, view.mounts) {
             (RootView::Overlaid(_), Some(mounts)) => {
                 self.add(["--bind"]);
@@ -97,7 +98,7 @@ impl Arguments {
                 self.image_etc(&image.root, view.privileges.user())?;
             }
         }
-        self.sandbox_files(view, toolbox)?;
+        self.sandbox_files(view, toolbox);
         if let RootView::Host(_) = view.root {
             self.add(["--remount-ro", "/"]);
         }
@@ -133,21 +134,21 @@ impl Arguments {
     /// What belongs to the sandbox and not to the job: the toolbox, and a snapshot. The toolbox is
     /// executable but not readable: then the kernel protects the process' memory and descriptors from
     /// other processes of the same user, from its first instruction.
-    fn sandbox_files(&mut self, view: &SandboxView<'_>, toolbox: &[u8]) -> io::Result<()> {
+    fn sandbox_files(&mut self, view: &SandboxView<'_>, toolbox: OwnedFd) {
         let shown = match view.snapshot {
             Some(SnapshotView::ReadOnly(files) | SnapshotView::Below(files)) => Some(("--ro-bind", files)),
             Some(SnapshotView::Writable(files)) => Some(("--bind", files)),
             None => None,
         };
         self.add(["--perms", "0755", "--tmpfs", "/.mendwright"]);
-        self.file(TOOLBOX_PATH, "0111", toolbox)?;
+        let toolbox = self.pass_file(toolbox).to_string();
+        self.add(["--perms", "0111", "--file", &toolbox, TOOLBOX_PATH]);
         self.add(["--perms", "0755", "--dir", SNAPSHOT, "--remount-ro", "/.mendwright"]);
         if let Some((bind, files)) = shown {
             self.add([bind]);
             self.words.push(files.into());
             self.add([SNAPSHOT]);
         }
-        Ok(())
     }
 
     fn host_etc(&mut self, user: u32) -> io::Result<()> {

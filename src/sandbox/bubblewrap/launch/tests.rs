@@ -9,6 +9,7 @@ use super::*;
 use crate::sandbox::Bubblewrap;
 use crate::sandbox::CommandSpec;
 use crate::sandbox::Sandbox;
+use crate::sandbox::TOOLBOX;
 
 /// An image with only one static program: the toolbox, under another name.
 fn image(directory: &Path) -> Root {
