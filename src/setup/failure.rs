@@ -1,5 +1,6 @@
 //! A setup command that failed, and how that is described.
 
+use super::missing_programs::lacking;
 use crate::domain::{AllowedHost, EgressReport, OperatorNote, ProcessOutput};
 
 /// Longest output of a failed command in a message, counted from its end, in characters.
@@ -51,6 +52,10 @@ impl SetupFailure {
             self.result.ending.explain(),
             tail.trim_end()
         );
+        let lacking = lacking(&output);
+        if !lacking.is_empty() {
+            words.push_str(&format!("\n{lacking}"));
+        }
         for refusal in self.egress.refusals().take(REFUSALS_SHOWN_MAX) {
             let why = refusal.refused.as_deref().unwrap_or_default();
             words.push_str(&match is_unlisted(why) {

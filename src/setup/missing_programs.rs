@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::outdated_tools::outdated_tools;
+
 /// The most programs that are named.
 const NAMED_MAX: usize = 5;
 
@@ -43,9 +45,15 @@ const PACKAGES: [(&str, &str); 34] = [
     ("xvfb-run", "xvfb"),
 ];
 
+/// What an output says that the root file system lacks: programs, or a newer toolchain. Empty if it says nothing of it.
+pub(crate) fn lacking(output: &str) -> String {
+    let sentences = [missing_programs(output), outdated_tools(output)];
+    sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 /// A sentence on the programs that an output says are missing; empty if it names none. `sh: 1: cmake: not found`,
 /// `bash: cmake: command not found`, `make: autoconf: No such file or directory`, `env: 'tclsh': No such file…`.
-pub(crate) fn missing_programs(output: &str) -> String {
+fn missing_programs(output: &str) -> String {
     let missing: BTreeSet<&str> = output.lines().filter_map(missing_in).collect();
     let named: Vec<String> = missing
         .into_iter()

@@ -5,8 +5,8 @@
 //! - *Key*: `cache_key` computes what a cached setup depends on.
 //! - *Run*: `environment` runs the setup in a sandbox of its own, caches the result, and starts every
 //!   later sandbox from it.
-//! - *Trial*: the worker tries one plan after another (`worker/plans.rs`); `missing_programs` says what the root file
-//!   system lacks.
+//! - *Trial*: the worker tries one plan after another (`worker/plans.rs`); `missing_programs` and
+//!   `outdated_tools` say what the root file system lacks.
 //! - *Build*: `kept_build` keeps what the base's own build left, so that later sandboxes compile only changes.
 //! - *Cache*: each sandbox backend stores setup snapshots in its own form (`sandbox/directory_cache.rs`, `sandbox/docker/setup_cache.rs`).
 
@@ -16,6 +16,7 @@ mod failure;
 mod kept_build;
 mod locks;
 mod missing_programs;
+mod outdated_tools;
 mod permissions;
 mod policy;
 mod warm_start;
@@ -23,6 +24,6 @@ mod warm_start;
 pub use environment::Environment;
 pub use failure::SetupFailure;
 pub use locks::SetupLocks;
-pub(crate) use missing_programs::missing_programs;
+pub(crate) use missing_programs::lacking;
 pub(crate) use permissions::{Permitted, permit};
 pub use policy::SetupPolicy;

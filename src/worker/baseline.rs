@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::config::REPOSITORY_FILE;
 use crate::domain::{ExitStatus, FailedTest, JobSettings, TestCounts, TestRun};
 use crate::sandbox::Toolbox;
-use crate::setup::missing_programs;
+use crate::setup::lacking;
 use crate::testing::{SuiteError, format_of_command, run_suite_of_tree};
 
 /// Of this many tests that pass, one file that cannot be loaded is accepted without trying another plan.
@@ -143,7 +143,7 @@ fn counted(run: &TestRun) -> TestCounts {
 /// Why a run is unusable, with its output and what to do.
 fn explained(run: &TestRun, why: &str) -> String {
     let output = run.result.output.to_text();
-    let missing = missing_programs(&output);
+    let missing = lacking(&output);
     let ended = match run.result.ending {
         ExitStatus::Exited { code } if code != 0 => format!(" (exit code {code})"),
         _ => String::new(),
