@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::allowed_host;
-use crate::config::GitHubRules;
+use crate::config::JobRules;
 use crate::domain::{AllowedHost, Budget, DailyCaps, ModelProvider, Price, SandboxKind};
 use crate::model::{ModelConfig, context_tokens, known_price};
 use crate::sandbox::{Root, Sandbox, SandboxSpec, connect_default, detect_toolchains};
@@ -200,7 +200,7 @@ impl SandboxArguments {
             },
         };
         JobPolicy {
-            rules: GitHubRules::default(),
+            rules: JobRules::default(),
             budget,
             // The store of one run begins empty, so there are no earlier calls to add up.
             caps: DailyCaps::default(),

@@ -28,7 +28,7 @@ pub use repository::{
     RepositoryFileError, RepositoryFiles, RepositoryKey, RepositoryValue,
 };
 pub use server::{
-    AppConfig, BudgetConfig, GitHubConfig, GitHubRules, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
+    AppConfig, BudgetConfig, GitHubConfig, JobRules, LogConfig, ModelConfig, SECTIONS, SandboxConfig,
     SectionResults, ServerConfig, ServiceConfig, SetupConfig, StoreConfig, StoreLocation, Toolchains,
 };
 pub use stored_app::StoredApp;

@@ -22,7 +22,7 @@ mod store;
 mod values;
 
 pub use budget::BudgetConfig;
-pub use github::{AppConfig, GitHubConfig, GitHubRules};
+pub use github::{AppConfig, GitHubConfig, JobRules};
 pub use model::ModelConfig;
 pub use sandbox::{SandboxConfig, SetupConfig, Toolchains};
 pub use service::{LogConfig, ServiceConfig};

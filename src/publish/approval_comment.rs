@@ -2,7 +2,7 @@
 //! or the operator requires it. One comment, or several if the patch is long.
 
 use super::command_reply::publish_command;
-use super::comment_split::{PAGES_MAX, whole_comments_of};
+use super::comment_split::{COMMENTS_MAX, whole_comments_of};
 use super::draft_pr::{self, sections};
 use super::escape::code_span;
 use super::evidence::Evidence;
@@ -18,7 +18,7 @@ use crate::workspace::Patch;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotWhole {
     /// The patch is too long.
-    #[error("its patch has {lines} changed lines and is too long for {PAGES_MAX} comments")]
+    #[error("its patch has {lines} changed lines and is too long for {COMMENTS_MAX} comments")]
     TooLong {
         /// Added and removed lines.
         lines: usize,
@@ -144,7 +144,7 @@ fn opening(evidence: &Evidence, head: &Sha, base_branch: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::comment_split::PAGE_CHARS_MAX;
+    use super::super::comment_split::COMMENT_CHARS_MAX;
     use super::super::escape::properties::{assert_text_is_inert, page};
     use super::super::marker::Marker;
     use super::super::test_evidence::{fixed, hostile};
@@ -254,7 +254,7 @@ mod tests {
         };
         let comments = render(&evidence.with_patch(patch), &verified, &head(), "main").unwrap();
         assert!(comments.len() > 1 && comments[0].contains("/agent-fix publish"));
-        assert!(comments.iter().all(|comment| comment.chars().count() <= PAGE_CHARS_MAX));
+        assert!(comments.iter().all(|comment| comment.chars().count() <= COMMENT_CHARS_MAX));
         let parts: Vec<_> = comments.iter().filter_map(|comment| Marker::read(comment)).collect();
         assert_eq!(parts.len(), comments.len());
         assert!(comments.concat().contains("line number 2999 of a long change"));

@@ -6,29 +6,29 @@ use super::marker::{Marker, MarkerKind};
 /// GitHub rejects longer bodies.
 const GITHUB_CHARS_MAX: usize = 65_536;
 /// Longest comment. The rest is room for GitHub's own additions.
-pub(super) const PAGE_CHARS_MAX: usize = 60_000;
-const _: () = assert!(PAGE_CHARS_MAX < GITHUB_CHARS_MAX);
+pub(super) const COMMENT_CHARS_MAX: usize = 60_000;
+const _: () = assert!(COMMENT_CHARS_MAX < GITHUB_CHARS_MAX);
 /// Most comments for one text: more would be noise and cost requests.
-pub(super) const PAGES_MAX: usize = 6;
+pub(super) const COMMENTS_MAX: usize = 6;
 /// What blocks may fill of a page: 1,000 characters are room for its first and last lines.
-pub(super) const PAGE_CONTENT_CHARS_MAX: usize = 59_000;
-const _: () = assert!(PAGE_CONTENT_CHARS_MAX + 1_000 <= PAGE_CHARS_MAX);
+pub(super) const COMMENT_CONTENT_CHARS_MAX: usize = 59_000;
+const _: () = assert!(COMMENT_CONTENT_CHARS_MAX + 1_000 <= COMMENT_CHARS_MAX);
 
-/// Packs `blocks`, in order, onto at most [`PAGES_MAX`] pages. A note replaces a block that does not fit on a page
+/// Packs `blocks`, in order, onto at most [`COMMENTS_MAX`] pages. A note replaces a block that does not fit on a page
 /// of its own, which is the caller's mistake. `left_out(count)` at the end of the last page replaces blocks for which
 /// no page is left.
 pub(super) fn pack(blocks: Vec<String>, left_out: impl Fn(usize) -> String) -> Vec<String> {
     let mut pages: Vec<(String, usize)> = vec![(String::new(), 0)];
     let mut dropped = 0;
     for block in blocks {
-        let block = if block.chars().count() > PAGE_CONTENT_CHARS_MAX {
+        let block = if block.chars().count() > COMMENT_CONTENT_CHARS_MAX {
             "… a section is left out because it is longer than a comment may be.\n".to_owned()
         } else {
             block
         };
         let chars = block.chars().count() + 1;
-        let fits = pages.last().is_some_and(|(_, used)| used + chars <= PAGE_CONTENT_CHARS_MAX);
-        if dropped > 0 || (!fits && pages.len() >= PAGES_MAX) {
+        let fits = pages.last().is_some_and(|(_, used)| used + chars <= COMMENT_CONTENT_CHARS_MAX);
+        if dropped > 0 || (!fits && pages.len() >= COMMENTS_MAX) {
             dropped += 1;
             continue;
         }
@@ -81,7 +81,7 @@ pub(super) fn whole_comments_of(
     blocks: Vec<String>,
 ) -> Option<Vec<String>> {
     let is_whole = std::cell::Cell::new(true);
-    let fits = blocks.iter().all(|block| block.chars().count() <= PAGE_CONTENT_CHARS_MAX);
+    let fits = blocks.iter().all(|block| block.chars().count() <= COMMENT_CONTENT_CHARS_MAX);
     let comments = comments_of(evidence, kind, blocks, |_| {
         is_whole.set(false);
         String::new()
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn guide_says_where_a_comment_is_split() {
         let guide = include_str!("../guide/develop/where.md");
-        let [content, page] = [PAGE_CONTENT_CHARS_MAX, PAGE_CHARS_MAX].map(|chars| chars / 1_000);
+        let [content, page] = [COMMENT_CONTENT_CHARS_MAX, COMMENT_CHARS_MAX].map(|chars| chars / 1_000);
         assert!(guide.contains(&format!("at {content},000 characters of content")));
         assert!(guide.contains(&format!("at most {page},000 of GitHub's 65,536")));
     }
@@ -136,13 +136,13 @@ mod tests {
     fn pages_keep_order_bound_and_whole_blocks() {
         let blocks: Vec<String> = (0..200).map(|n| format!("{n}:{}", "é".repeat(5_000))).collect();
         let pages = pack(blocks.clone(), |dropped| format!("{dropped} left out"));
-        assert_eq!(pages.len(), PAGES_MAX);
-        assert!(pages.iter().all(|page| page.chars().count() <= PAGE_CHARS_MAX));
+        assert_eq!(pages.len(), COMMENTS_MAX);
+        assert!(pages.iter().all(|page| page.chars().count() <= COMMENT_CHARS_MAX));
         let shown: usize = pages.iter().map(|page| page.matches(':').count()).sum();
         assert!(pages[5].ends_with(&format!("{} left out\n", 200 - shown)));
         let kept = pages.concat();
         assert!(blocks[..shown].iter().all(|block| kept.contains(&format!("{block}\n"))));
-        let huge = pack(vec!["x".repeat(PAGE_CHARS_MAX)], |_| String::new());
+        let huge = pack(vec!["x".repeat(COMMENT_CHARS_MAX)], |_| String::new());
         assert!(huge[0].contains("longer than a comment"));
     }
 

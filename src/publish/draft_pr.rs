@@ -5,7 +5,7 @@ pub(super) mod sections;
 #[cfg(test)]
 mod tests;
 
-use super::comment_split::PAGE_CHARS_MAX;
+use super::comment_split::COMMENT_CHARS_MAX;
 use super::escape::{cell, code_cell, code_span, cut, fenced, inline, line, quoted};
 use super::evidence::Evidence;
 use super::format::{spend, thousands, time};
@@ -79,7 +79,7 @@ pub fn commit_message(trigger: &Trigger, round: u32) -> String {
 /// The body. If escaping made it longer than GitHub accepts, foreign text is cut shorter.
 fn body(evidence: &Evidence, verified: &Verified, base_branch: &str) -> String {
     let whole = body_with(evidence, verified, base_branch, 1);
-    match whole.chars().count() > PAGE_CHARS_MAX {
+    match whole.chars().count() > COMMENT_CHARS_MAX {
         true => body_with(evidence, verified, base_branch, SHARE_OF_LONG),
         false => whole,
     }

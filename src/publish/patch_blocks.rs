@@ -1,6 +1,6 @@
 //! A patch as fenced code, in as many pieces as it needs.
 
-use super::comment_split::{PAGE_CONTENT_CHARS_MAX, split_lines};
+use super::comment_split::{COMMENT_CONTENT_CHARS_MAX, split_lines};
 use super::escape::{code_cell, cut, fenced};
 use super::evidence::Evidence;
 use super::format::{plural, thousands};
@@ -14,7 +14,7 @@ pub(super) const PATH_CHARS_MAX: usize = 200;
 const TABLE_ROWS_MAX: usize = 50;
 /// Longest piece of a patch: with its fence it fits in a comment with other blocks.
 const PATCH_PIECE_CHARS_MAX: usize = 40_000;
-const _: () = assert!(PATCH_PIECE_CHARS_MAX < PAGE_CONTENT_CHARS_MAX);
+const _: () = assert!(PATCH_PIECE_CHARS_MAX < COMMENT_CONTENT_CHARS_MAX);
 
 /// The patch under a heading that says whether it is verified; nothing if there is no patch.
 pub(super) fn patch(evidence: &Evidence, name: &str, status: &str) -> Vec<String> {

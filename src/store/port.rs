@@ -91,7 +91,7 @@ pub enum DeliveryRecorded {
     /// This number of jobs was cancelled.
     Cancelled(u32),
     /// A command was queued.
-    CommandQueued,
+    RequestQueued,
     /// It was recorded and requests nothing.
     Ignored,
     /// It was recorded and is not carried out: people who are not known to belong to the repository gave too many
@@ -106,7 +106,7 @@ impl DeliveryRecorded {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Job(id) | Self::AlreadyActive(id) => Some(*id),
-            Self::Cancelled(_) | Self::CommandQueued | Self::Ignored | Self::TooMany | Self::Duplicate => {
+            Self::Cancelled(_) | Self::RequestQueued | Self::Ignored | Self::TooMany | Self::Duplicate => {
                 None
             }
         }
@@ -115,7 +115,7 @@ impl DeliveryRecorded {
     /// Its name in the log. It stays when a variant is renamed, since operators search for it.
     pub fn log_name(&self) -> String {
         match self {
-            Self::CommandQueued => "Asked".to_owned(),
+            Self::RequestQueued => "Asked".to_owned(),
             other => format!("{other:?}"),
         }
     }

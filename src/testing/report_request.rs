@@ -3,7 +3,7 @@
 //! command that passes them to the runner.
 
 use super::invocation::{Invocation, arguments};
-use super::reports::FileFormat;
+use super::reports::ReportFileFormat;
 use super::wrapper::Wrapper;
 
 /// A request for a report.
@@ -27,7 +27,7 @@ pub(super) enum ReportTarget {
     /// In the output.
     Output,
     /// In a file of this name in `/tmp`.
-    File(String, FileFormat),
+    File(String, ReportFileFormat),
     /// In files of the workspace that match these globs and were written by this run.
     Workspace(&'static [&'static str]),
 }
@@ -47,7 +47,7 @@ pub(super) fn request_pytest_report(token: &str) -> ReportRequest {
     ReportRequest {
         env: vec![("PYTEST_ADDOPTS".to_owned(), options)],
         arguments: Vec::new(),
-        place: ReportTarget::File(xml, FileFormat::JunitXml),
+        place: ReportTarget::File(xml, ReportFileFormat::JunitXml),
         flag: "--junitxml",
         is_certain: true,
     }

@@ -15,7 +15,7 @@ use crate::sandbox::{CallError, CommandSpec, SandboxError, Toolbox};
 use super::fail_fast::{KeepGoing, keep_going_behind_wrapper};
 use super::recognition::{Recognised, needs_package_json, recognise};
 use super::report_request::{ReportRequest, ReportTarget, request_behind_wrapper};
-use super::reports::{FileFormat, read_files, read_output};
+use super::reports::{ReportFileFormat, read_files, read_output};
 use super::runner_call::{SelectedCommand, TestCommand};
 use super::selection::Selection;
 use super::wrapper::wrapper;
@@ -253,7 +253,10 @@ async fn run_once(
         }
         Some(ReportTarget::Workspace(globs)) => {
             let globs = globs.iter().map(|glob| (*glob).to_owned()).collect();
-            Some(written(toolbox, ReportLocation::Workspace { globs }, since, FileFormat::JunitXml).await?)
+            Some(
+                written(toolbox, ReportLocation::Workspace { globs }, since, ReportFileFormat::JunitXml)
+                    .await?,
+            )
         }
     };
     let printed = read_output(&result.output, recognised.map(|found| found.runner.row().readers));
@@ -272,7 +275,7 @@ async fn written(
     toolbox: &Toolbox,
     place: ReportLocation,
     since: SystemTime,
-    format: FileFormat,
+    format: ReportFileFormat,
 ) -> Result<Result<Option<TestReport>, String>, CallError> {
     let (files, left_out) = match toolbox.reports(place, since).await {
         Ok(found) => found,

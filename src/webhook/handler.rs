@@ -82,7 +82,7 @@ async fn record(state: WebhookState, delivery: VerifiedDelivery) -> Result<Respo
             state.wake_worker.notify_one();
             json!({"outcome": "cancelled", "jobs": jobs})
         }
-        DeliveryRecorded::CommandQueued => {
+        DeliveryRecorded::RequestQueued => {
             state.wake_commands.notify_one();
             json!({"outcome": "asked"})
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::config::GitHubRules;
+use crate::config::JobRules;
 use crate::domain::{Budget, DailyCaps, FROM_THE_COMMAND_LINE, JobSettings};
 use crate::github::GitHub;
 use crate::model::Model;
@@ -47,7 +47,7 @@ pub struct WorkerContext {
 #[derive(Debug, Clone)]
 pub struct JobPolicy {
     /// The operator's rules, as they are configured.
-    pub rules: GitHubRules,
+    pub rules: JobRules,
     /// The most that a job may spend; a repository can only lower it.
     pub budget: Budget,
     /// The most that all jobs together may spend in a day.

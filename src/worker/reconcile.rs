@@ -321,7 +321,7 @@ impl Reconciler {
             }
             DeliveryRecorded::AlreadyActive(_) => Ok(false),
             DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::CommandQueued
+            | DeliveryRecorded::RequestQueued
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::TooMany
             | DeliveryRecorded::Duplicate => Ok(true),

@@ -176,7 +176,7 @@ pub struct GitHubConfig {
     /// The App's credentials; `None` until the setup page has registered the App.
     pub app: Option<AppConfig>,
     /// The operator's rules.
-    pub rules: GitHubRules,
+    pub rules: JobRules,
     /// The time between two searches for labels whose webhook was lost.
     pub reconcile_interval: Duration,
     /// The time between two writes for one installation; github.com asks for a second.
@@ -185,7 +185,7 @@ pub struct GitHubConfig {
 
 /// The operator's rules for every job. They reach the job as they are here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GitHubRules {
+pub struct JobRules {
     /// The label that starts work.
     pub label: String,
     /// The bots that may start work and give commands.
@@ -196,12 +196,12 @@ pub struct GitHubRules {
     /// this, too, but not switch it off.
     pub approval_required: bool,
     /// How often reviewers and failed checks may have one pull request revised.
-    pub rounds_max: u32,
+    pub review_rounds_max: u32,
     /// Whether GitHub creates the commits by its API, and so signs them, if it can.
     pub signed_commits: bool,
 }
 
-impl Default for GitHubRules {
+impl Default for JobRules {
     /// The rules of a job without GitHub.
     fn default() -> Self {
         Self {
@@ -209,7 +209,7 @@ impl Default for GitHubRules {
             bots_allowed: Vec::new(),
             repository_filter: RepositoryFilter::default(),
             approval_required: false,
-            rounds_max: 0,
+            review_rounds_max: 0,
             signed_commits: false,
         }
     }
@@ -254,7 +254,7 @@ pub(super) fn github(
         api_url,
         web_url,
         app: written.complete(raw, stored.as_ref())?,
-        rules: GitHubRules {
+        rules: JobRules {
             label: label(raw)?,
             bots_allowed: bots_allowed(raw)?,
             repository_filter: RepositoryFilter {
@@ -262,7 +262,7 @@ pub(super) fn github(
                 denied: patterns(raw, "github.repositories_denied")?,
             },
             approval_required: raw.setting("github.publish")?.choice()? == "hold",
-            rounds_max: raw.integer("github.review_rounds_max")?,
+            review_rounds_max: raw.integer("github.review_rounds_max")?,
             signed_commits: raw.flag("github.signed_commits")?,
         },
         reconcile_interval: Duration::from_secs(raw.integer("github.reconcile_seconds")?),

@@ -3,7 +3,7 @@
 use comrak::nodes::NodeValue;
 use comrak::{Arena, Options, parse_document};
 
-use super::super::comment_split::{PAGE_CHARS_MAX, PAGES_MAX};
+use super::super::comment_split::{COMMENT_CHARS_MAX, COMMENTS_MAX};
 use super::super::escape::properties::{assert_text_is_inert, page};
 use super::super::marker::Marker;
 use super::super::test_evidence::{fixed, hostile, long, stuck};
@@ -427,9 +427,9 @@ fn hostile_text_is_shown_and_inert() {
 fn long_transcript_becomes_several_complete_comments() {
     let evidence = long();
     let comments = render(&evidence, &budget());
-    assert!(comments.len() > 2 && comments.len() <= PAGES_MAX, "{}", comments.len());
+    assert!(comments.len() > 2 && comments.len() <= COMMENTS_MAX, "{}", comments.len());
     for (index, comment) in comments.iter().enumerate() {
-        assert!(comment.chars().count() <= PAGE_CHARS_MAX);
+        assert!(comment.chars().count() <= COMMENT_CHARS_MAX);
         let marker = Marker::read(comment).unwrap();
         assert_eq!(marker.part, (index + 1, comments.len()));
         assert_eq!(comment.matches("<details>").count(), comment.matches("</details>").count());

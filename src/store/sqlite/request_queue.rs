@@ -53,7 +53,7 @@ impl SqliteStore {
         .map_err(self.failed("recording a request"))?;
         Ok(match written.rows_affected() {
             0 => DeliveryRecorded::Duplicate,
-            _ => DeliveryRecorded::CommandQueued,
+            _ => DeliveryRecorded::RequestQueued,
         })
     }
 

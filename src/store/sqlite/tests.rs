@@ -22,8 +22,8 @@ impl TestedStore for SqliteStore {
 async fn commands_are_due_in_order_until_they_are_completed_and_each_comment_counts_once() {
     let (store, _directory) = store::<SqliteStore>().await;
     for (id, comment, recorded) in [
-        ("d1", 1, DeliveryRecorded::CommandQueued),
-        ("d2", 2, DeliveryRecorded::CommandQueued),
+        ("d1", 1, DeliveryRecorded::RequestQueued),
+        ("d2", 2, DeliveryRecorded::RequestQueued),
         ("d3", 1, DeliveryRecorded::Duplicate),
     ] {
         let delivery = delivery(id, command(7, comment));

@@ -46,11 +46,11 @@ pub(super) async fn strangers_commands_of_an_hour_are_bounded_for_each_repositor
         let delivery = delivery(&format!("d{number}"), comment_request(number, SlashCommand::Status, true));
         recorded.push(store.record_delivery(&delivery, at(1)).await.unwrap());
     }
-    let queued = recorded.iter().filter(|one| **one == DeliveryRecorded::CommandQueued).count();
+    let queued = recorded.iter().filter(|one| **one == DeliveryRecorded::RequestQueued).count();
     let too_many = recorded.iter().filter(|one| **one == DeliveryRecorded::TooMany).count();
     assert_eq!((queued, too_many), (20, 5));
     let writer = delivery("w", comment_request(100, SlashCommand::Status, false));
-    assert_eq!(store.record_delivery(&writer, at(2)).await.unwrap(), DeliveryRecorded::CommandQueued);
+    assert_eq!(store.record_delivery(&writer, at(2)).await.unwrap(), DeliveryRecorded::RequestQueued);
     let later = delivery("later", comment_request(101, SlashCommand::Status, true));
-    assert_eq!(store.record_delivery(&later, at(3_602)).await.unwrap(), DeliveryRecorded::CommandQueued);
+    assert_eq!(store.record_delivery(&later, at(3_602)).await.unwrap(), DeliveryRecorded::RequestQueued);
 }

@@ -25,7 +25,7 @@ pub(super) const FILES_MAX: usize = 500;
 
 /// The format of a report file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileFormat {
+pub(super) enum ReportFileFormat {
     /// JUnit's XML.
     JunitXml,
     /// Jest's JSON.
@@ -65,16 +65,16 @@ pub(super) fn read_output(output: &BoundedOutput, readers: Option<&[Reader]>) ->
 }
 
 /// Reads the report files of a runner. `None`: none of them is a report.
-pub(super) fn read_files(files: &[Vec<u8>], format: FileFormat) -> Option<TestReport> {
+pub(super) fn read_files(files: &[Vec<u8>], format: ReportFileFormat) -> Option<TestReport> {
     let mut found = Vec::new();
     let mut unreadable = 0;
     for bytes in files.iter().take(FILES_MAX) {
         let text = String::from_utf8_lossy(bytes);
         let report = match format {
-            FileFormat::JunitXml => junit::read(&text),
-            FileFormat::JestJson => javascript::json(&text, ReportFormat::Jest),
-            FileFormat::VitestJson => javascript::json(&text, ReportFormat::Vitest),
-            FileFormat::RspecJson => rspec::json(&text),
+            ReportFileFormat::JunitXml => junit::read(&text),
+            ReportFileFormat::JestJson => javascript::json(&text, ReportFormat::Jest),
+            ReportFileFormat::VitestJson => javascript::json(&text, ReportFormat::Vitest),
+            ReportFileFormat::RspecJson => rspec::json(&text),
         };
         match report {
             Some(report) => found.push(report),

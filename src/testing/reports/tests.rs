@@ -57,7 +57,7 @@ fn readers_of(runner: Option<Runner>) -> Option<&'static [Reader]> {
 }
 
 /// All of a runner's fixtures, with the reader that its command would be read by.
-fn all(runner: &str, by: Option<Runner>, file_format: FileFormat) -> String {
+fn all(runner: &str, by: Option<Runner>, file_format: ReportFileFormat) -> String {
     let mut names: Vec<String> = fs::read_dir(directory(runner))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -84,7 +84,7 @@ macro_rules! every_form {
     ($test:ident, $runner:literal, $by:expr, $format:ident) => {
         #[test]
         fn $test() {
-            insta::assert_snapshot!($runner, all($runner, $by, FileFormat::$format));
+            insta::assert_snapshot!($runner, all($runner, $by, ReportFileFormat::$format));
         }
     };
 }
@@ -275,7 +275,7 @@ fn long_titles_do_not_make_long_names() {
 fn attributes_of_a_tag_are_read_once() {
     let many: String = (0..20_000).map(|n| format!(" a{n}=\"x\"")).collect();
     let xml = format!("<testsuite><testcase{many} name=\"a\" classname=\"c\"/></testsuite>");
-    let report = read_files(&[xml.into_bytes()], FileFormat::JunitXml).unwrap();
+    let report = read_files(&[xml.into_bytes()], ReportFileFormat::JunitXml).unwrap();
     assert_eq!(report.cases[0].name, "c.a");
 }
 

@@ -4,7 +4,7 @@ use super::row::RunnerRow;
 use crate::domain::ReportFormat;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, ctest};
+use crate::testing::reports::{ReportFileFormat, ctest};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "CTest",
@@ -19,7 +19,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
             return None;
         }
         let (xml, path) = report_file(token, "xml");
-        let place = ReportTarget::File(xml, FileFormat::JunitXml);
+        let place = ReportTarget::File(xml, ReportFileFormat::JunitXml);
         ReportRequest::by_arguments(invocation, &["--output-junit", &path], place, "output-junit")
     },
     readers: &[ctest::printed],

@@ -6,7 +6,7 @@ use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, javascript};
+use crate::testing::reports::{ReportFileFormat, javascript};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "Jest",
@@ -45,7 +45,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         }
         let (json, path) = report_file(token, "json");
         let words = ["--json", &format!("--outputFile={path}")];
-        let place = ReportTarget::File(json, FileFormat::JestJson);
+        let place = ReportTarget::File(json, ReportFileFormat::JestJson);
         ReportRequest::by_arguments(invocation, &words, place, "outputFile")
     },
     keep_going: |invocation| KeepGoing::by_arguments(invocation, &["--bail=0"]),

@@ -5,7 +5,7 @@ use super::title::innermost;
 use crate::domain::ReportFormat;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, javascript, tap};
+use crate::testing::reports::{ReportFileFormat, javascript, tap};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "node --test",
@@ -50,7 +50,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
             "--test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit \
              --test-reporter-destination={path}"
         );
-        let place = ReportTarget::File(xml, FileFormat::JunitXml);
+        let place = ReportTarget::File(xml, ReportFileFormat::JunitXml);
         Some(ReportRequest::by_variable("NODE_OPTIONS", options, place, "--test-reporter"))
     },
     readers: &[javascript::node, tap::read],

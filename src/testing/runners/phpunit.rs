@@ -4,7 +4,7 @@ use super::row::{PathWords, RunnerRow};
 use crate::domain::ReportFormat;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, phpunit};
+use crate::testing::reports::{ReportFileFormat, phpunit};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "PHPUnit",
@@ -39,7 +39,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
             return None;
         }
         let (xml, path) = report_file(token, "xml");
-        let place = ReportTarget::File(xml, FileFormat::JunitXml);
+        let place = ReportTarget::File(xml, ReportFileFormat::JunitXml);
         ReportRequest::by_arguments(invocation, &["--log-junit", &path], place, "--log-junit")
     },
     readers: &[phpunit::printed],

@@ -5,7 +5,7 @@ use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, rspec};
+use crate::testing::reports::{ReportFileFormat, rspec};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "RSpec",
@@ -35,7 +35,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         let (json, path) = report_file(token, "json");
         // This variable replaces the formatters that are configured elsewhere.
         let options = format!("--format progress --format json --out {path}");
-        let place = ReportTarget::File(json, FileFormat::RspecJson);
+        let place = ReportTarget::File(json, ReportFileFormat::RspecJson);
         Some(ReportRequest::by_variable("SPEC_OPTS", options, place, "--out"))
     },
     keep_going: |invocation| KeepGoing::by_arguments(invocation, &["--no-fail-fast"]),

@@ -6,7 +6,7 @@ use crate::domain::ReportFormat;
 use crate::testing::fail_fast::KeepGoing;
 use crate::testing::invocation::arguments;
 use crate::testing::report_request::{ReportRequest, ReportTarget, report_file};
-use crate::testing::reports::{FileFormat, javascript};
+use crate::testing::reports::{ReportFileFormat, javascript};
 
 pub(super) static ROW: RunnerRow = RunnerRow {
     name: "Vitest",
@@ -38,7 +38,7 @@ pub(super) static ROW: RunnerRow = RunnerRow {
         }
         let (json, path) = report_file(token, "json");
         let words = ["--reporter=default", "--reporter=json", &format!("--outputFile.json={path}")];
-        let place = ReportTarget::File(json, FileFormat::VitestJson);
+        let place = ReportTarget::File(json, ReportFileFormat::VitestJson);
         ReportRequest::by_arguments(invocation, &words, place, "outputFile")
     },
     keep_going: |invocation| match invocation.has(&["--bail"]) {

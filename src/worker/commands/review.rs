@@ -40,7 +40,7 @@ pub(super) async fn handle(
         return Ok(Handled::Done("refused"));
     }
     if are_rounds_used_up(context, &context.store.transcript(job.id).await?) {
-        reply(&CommandReply::RoundsUsedUp(context.policy.rules.rounds_max)).await?;
+        reply(&CommandReply::RoundsUsedUp(context.policy.rules.review_rounds_max)).await?;
         return Ok(Handled::Done("rounds used up"));
     }
     let mut collector = FeedbackCollector::new(context, at);

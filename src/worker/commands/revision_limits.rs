@@ -38,5 +38,5 @@ pub(super) async fn reason_closed(
 
 /// Whether reviewers and failed checks have had all the revisions that the operator allows.
 pub(super) fn are_rounds_used_up(context: &WorkerContext, transcript: &[RecordedEvent]) -> bool {
-    Transcript::new(transcript).reviewed_rounds() >= context.policy.rules.rounds_max
+    Transcript::new(transcript).reviewed_rounds() >= context.policy.rules.review_rounds_max
 }

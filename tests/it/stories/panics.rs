@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use mendwright::config::GitHubRules;
+use mendwright::config::JobRules;
 use mendwright::domain::{
     AssistantBlock, Budget, DailyCaps, EscalationReason, IssueNumber, IssueSnapshot, JobOutcome, Price,
     SandboxKind, StopReason, ToolArguments, ToolCall, Usage,
@@ -70,7 +70,7 @@ async fn ended_after(times: u32) -> (JobOutcome, u32) {
     };
     let local = LocalJob::open(&directory.path().join("job"), work).await.unwrap();
     let policy = JobPolicy {
-        rules: GitHubRules::default(),
+        rules: JobRules::default(),
         budget: Budget::default(),
         caps: DailyCaps::default(),
         sandbox: SandboxSpec::named("defects"),

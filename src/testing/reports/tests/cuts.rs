@@ -6,23 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 /// The folders, each with the runner of its output and the format of its files.
-const KNOWN: &[(&str, Option<Runner>, FileFormat)] = &[
-    ("pytest", Some(Runner::Pytest), FileFormat::JunitXml),
-    ("unittest", Some(Runner::Unittest), FileFormat::JunitXml),
-    ("cargo", Some(Runner::Cargo), FileFormat::JunitXml),
-    ("nextest", Some(Runner::Nextest), FileFormat::JunitXml),
-    ("go", Some(Runner::Go), FileFormat::JunitXml),
-    ("node", Some(Runner::Node), FileFormat::JunitXml),
-    ("jest", Some(Runner::Jest), FileFormat::JestJson),
-    ("vitest", Some(Runner::Vitest), FileFormat::VitestJson),
-    ("mocha", Some(Runner::Mocha), FileFormat::JunitXml),
-    ("rspec", Some(Runner::Rspec), FileFormat::RspecJson),
-    ("phpunit", Some(Runner::Phpunit), FileFormat::JunitXml),
-    ("ctest", Some(Runner::Ctest), FileFormat::JunitXml),
-    ("prove", Some(Runner::Prove), FileFormat::JunitXml),
-    ("maven", Some(Runner::Maven), FileFormat::JunitXml),
-    ("ant", None, FileFormat::JunitXml),
-    ("gradle", None, FileFormat::JunitXml),
+const KNOWN: &[(&str, Option<Runner>, ReportFileFormat)] = &[
+    ("pytest", Some(Runner::Pytest), ReportFileFormat::JunitXml),
+    ("unittest", Some(Runner::Unittest), ReportFileFormat::JunitXml),
+    ("cargo", Some(Runner::Cargo), ReportFileFormat::JunitXml),
+    ("nextest", Some(Runner::Nextest), ReportFileFormat::JunitXml),
+    ("go", Some(Runner::Go), ReportFileFormat::JunitXml),
+    ("node", Some(Runner::Node), ReportFileFormat::JunitXml),
+    ("jest", Some(Runner::Jest), ReportFileFormat::JestJson),
+    ("vitest", Some(Runner::Vitest), ReportFileFormat::VitestJson),
+    ("mocha", Some(Runner::Mocha), ReportFileFormat::JunitXml),
+    ("rspec", Some(Runner::Rspec), ReportFileFormat::RspecJson),
+    ("phpunit", Some(Runner::Phpunit), ReportFileFormat::JunitXml),
+    ("ctest", Some(Runner::Ctest), ReportFileFormat::JunitXml),
+    ("prove", Some(Runner::Prove), ReportFileFormat::JunitXml),
+    ("maven", Some(Runner::Maven), ReportFileFormat::JunitXml),
+    ("ant", None, ReportFileFormat::JunitXml),
+    ("gradle", None, ReportFileFormat::JunitXml),
 ];
 
 type Read = Box<dyn Fn(&str) -> Option<TestReport>>;

@@ -22,10 +22,10 @@
 //! }
 //! ```
 
+mod continue_job;
 mod explain;
 mod help;
 mod publish;
-mod resume;
 mod start;
 mod status;
 mod stop;

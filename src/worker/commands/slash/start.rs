@@ -15,7 +15,7 @@ impl Command<'_> {
             DeliveryRecorded::Job(_) | DeliveryRecorded::Duplicate => (CommandReply::Begun, "begun"),
             DeliveryRecorded::AlreadyActive(_)
             | DeliveryRecorded::Cancelled(_)
-            | DeliveryRecorded::CommandQueued
+            | DeliveryRecorded::RequestQueued
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::TooMany => (CommandReply::UnderWay, "under way already"),
         };

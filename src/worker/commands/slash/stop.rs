@@ -22,7 +22,7 @@ impl Command<'_> {
             DeliveryRecorded::Cancelled(_)
             | DeliveryRecorded::Job(_)
             | DeliveryRecorded::AlreadyActive(_)
-            | DeliveryRecorded::CommandQueued
+            | DeliveryRecorded::RequestQueued
             | DeliveryRecorded::Duplicate
             | DeliveryRecorded::Ignored
             | DeliveryRecorded::TooMany => (CommandReply::Stopped, "stopped"),
