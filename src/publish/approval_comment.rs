@@ -69,10 +69,10 @@ pub fn render(
     check_is_whole(shown)?;
     let too_long = NotWhole::TooLong { lines: shown.stat.insertions + shown.stat.deletions };
     let mut blocks = vec![opening(evidence, head, base_branch)];
+    blocks.extend(sections::flags(verified.flags()).map(|flags| flags + "\n"));
     blocks.push(draft_pr::summary(evidence, 1) + "\n");
     blocks.extend(every_file(shown));
     blocks.push(sections::what_was_run(evidence, verified, 1) + "\n");
-    blocks.extend(sections::flags(verified.flags()).map(|flags| flags + "\n"));
     blocks.extend(verified.proof().and_then(sections::proof).map(|proof| proof + "\n"));
     blocks
         .extend(patch(evidence, "The patch", "It is verified and **not pushed**.").ok_or(too_long.clone())?);
@@ -192,7 +192,7 @@ mod tests {
         | | Before: base `aaaaaaaaaa` | After: tree `bbbbbbbbbb` |
         |---|---|---|
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
-        | Failing tests | 1 | none named |
+        | Failing tests | 1 | 0 |
 
         The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 

@@ -32,8 +32,8 @@ pub fn render(evidence: &Evidence, verified: &Verified, head: &Sha) -> CheckRun 
         ),
     };
     let parts = [
-        Some(sections::what_was_run(evidence, verified, 1)),
         sections::flags(verified.flags()),
+        Some(sections::what_was_run(evidence, verified, 1)),
         verified.proof().and_then(sections::proof),
         Some(evidence.footer()),
     ];
@@ -107,7 +107,7 @@ mod tests {
         | | Before: base `aaaaaaaaaa` | After: tree `bbbbbbbbbb` |
         |---|---|---|
         | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
-        | Failing tests | 1 | none named |
+        | Failing tests | 1 | 0 |
 
         The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 

@@ -24,6 +24,8 @@ const TITLE_CHARS_MAX: usize = 200;
 const SUBJECT_CHARS_MAX: usize = 72;
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
+/// Longest summary of a later round in the list of them.
+const ROUND_CHARS_MAX: usize = 600;
 /// Longest plan.
 const PLAN_CHARS_MAX: usize = 6_000;
 /// Files listed in the table of changes; more are counted.
@@ -90,9 +92,10 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
     let marker = evidence.marker(MarkerKind::PullRequest);
     let parts = [
         Some(format!("{marker}\n{}", opening(evidence))),
+        sections::flags(verified.flags()),
+        Some(what_was_wrong(evidence)),
         Some(what_changed(evidence, share)),
         Some(sections::what_was_run(evidence, verified, share)),
-        sections::flags(verified.flags()),
         verified.proof().and_then(sections::proof),
         plan(evidence, share),
         found_setup(evidence),
@@ -107,16 +110,16 @@ fn body_with(evidence: &Evidence, verified: &Verified, base_branch: &str, share:
 
 fn opening(evidence: &Evidence) -> String {
     let issue = evidence.issue();
-    let asked = format!("Requested by {}.", code_span(evidence.labeller().as_str()));
-    let closes = match issue.origin() {
-        Origin::Local => String::new(),
-        Origin::GitHub { issue } => format!("Fixes #{issue}\n\n"),
+    let asked = format!("asked for by {}", code_span(evidence.labeller().as_str()));
+    let first = match issue.origin() {
+        Origin::Local => format!("Local issue · {asked}"),
+        Origin::GitHub { issue } => format!("Fixes #{issue} · {asked}"),
     };
-    format!(
-        "{closes}A draft by Mendwright: a language model wrote it, and a person must review it. {asked}\n\n\
-         ### What was wrong\n\n> {}",
-        inline(&issue.title)
-    )
+    format!("{first}\n\nWritten by a language model. Review it before you merge.")
+}
+
+fn what_was_wrong(evidence: &Evidence) -> String {
+    format!("### What was wrong\n\n> {}", inline(&evidence.issue().title))
 }
 
 /// What changed: the agent's summary and a table of files, with long texts cut to one `share`th.
@@ -134,15 +137,34 @@ fn what_changed(evidence: &Evidence, share: usize) -> String {
     format!("{}{changes}", summary(evidence, share))
 }
 
-/// The agent's summary under the heading of what changed, cut to one `share`th.
+/// The agent's summary under the heading of what changed, cut to one `share`th. After a review it is that of the round
+/// which fixed the issue, and the rounds after it are listed.
 pub(super) fn summary(evidence: &Evidence, share: usize) -> String {
-    let summary = match evidence.summary.as_deref().map(str::trim) {
-        Some(summary) if !summary.is_empty() => {
+    let own = evidence.summary.as_deref().map(str::trim).filter(|summary| !summary.is_empty());
+    let (fix, later) = match evidence.earlier_rounds.split_first() {
+        Some((fix, later)) => (Some(fix.summary.as_str()), later),
+        None => (own, [].as_slice()),
+    };
+    let mut text = match fix {
+        Some(summary) => {
             format!("The agent's summary:\n\n{}", quoted(&cut(summary, SUMMARY_CHARS_MAX / share)))
         }
-        Some(_) | None => "The agent left no summary.".to_owned(),
+        None => "The agent left no summary.".to_owned(),
     };
-    format!("### What changed\n\n{summary}")
+    if !evidence.earlier_rounds.is_empty() {
+        let line = |number: u32, summary: &str| {
+            format!("- Round {number}: {}", inline(&cut(summary, ROUND_CHARS_MAX / share)))
+        };
+        let mut lines: Vec<String> =
+            later.iter().map(|round| line(round.number, round.summary.trim())).collect();
+        lines.push(line(evidence.round, own.unwrap_or("the agent left no summary")));
+        text = format!(
+            "{}\n\nChanged after that, in answer to reviews and checks:\n\n{}",
+            text.trim_end(),
+            lines.join("\n")
+        );
+    }
+    format!("### What changed\n\n{text}")
 }
 
 fn change_table(patch: &Patch) -> String {

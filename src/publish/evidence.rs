@@ -20,6 +20,15 @@ use super::timeline::Timeline;
 /// The label that requests work, unless the operator configures another.
 const LABEL: &str = "agent-fix";
 
+/// A round whose change was proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierRound {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The agent's summary of it.
+    pub summary: String,
+}
+
 /// What a job has to show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -47,6 +56,8 @@ pub struct Evidence {
     pub plan: Option<String>,
     /// The agent's summary from its last call of `finish` in this round, in Markdown.
     pub summary: Option<String>,
+    /// The earlier rounds whose change was proposed, oldest first.
+    pub earlier_rounds: Vec<EarlierRound>,
     /// What was spent.
     pub spend: Spend,
     /// The time of all rounds, each from its first event to the last that is not about publishing.
@@ -128,6 +139,7 @@ impl Evidence {
             agent_run: None,
             plan: None,
             summary: None,
+            earlier_rounds: Vec::new(),
             spend: transcript.spend(),
             duration: Duration::ZERO,
             models: Vec::new(),
@@ -145,8 +157,9 @@ impl Evidence {
             signature: None,
             timeline: Timeline::default(),
         };
+        let mut round = 1;
         for recorded in transcript.events() {
-            evidence.add(recorded);
+            evidence.add(recorded, &mut round);
         }
         if let Some(settings) = &mut evidence.settings {
             settings.budget = transcript.budget(&settings.budget);
@@ -216,7 +229,8 @@ impl Evidence {
         format!("<sub>Mendwright · job `{}`{attempt}</sub>", job.id)
     }
 
-    fn add(&mut self, recorded: &RecordedEvent) {
+    /// Takes one more event into account, of the round with this number.
+    fn add(&mut self, recorded: &RecordedEvent, round: &mut u32) {
         self.timeline.add(&recorded.event);
         self.environment.add(&recorded.event);
         match &recorded.event {
@@ -277,6 +291,11 @@ impl Evidence {
             TranscriptEvent::StateChanged { state } => self.state = *state,
             // A new round begins: what the last one ended with no longer holds.
             TranscriptEvent::Resumed { .. } => {
+                let summary = self.summary.take().filter(|summary| !summary.trim().is_empty());
+                if let (Some(JobOutcome::Proposed { .. }), Some(summary)) = (&self.outcome, summary) {
+                    self.earlier_rounds.push(EarlierRound { number: *round, summary });
+                }
+                *round += 1;
                 (self.outcome, self.verdict, self.summary, self.agent_run) = (None, None, None, None);
             }
             // Others changed the branch: verdicts and runs from before no longer count.

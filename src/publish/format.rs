@@ -93,6 +93,7 @@ pub(super) fn run_in_cell(run: &TestRun) -> String {
 /// How many failing tests a run names, and whether names may be missing.
 pub(super) fn failing_count(run: &TestRun) -> String {
     match (run.failed().len() as u64, run.may_miss_failed_tests()) {
+        (0, false) if run.is_green() => "0".to_owned(),
         (0, false) => "none named".to_owned(),
         (0, true) => "none named in the output that was kept".to_owned(),
         (count, false) => thousands(count),

@@ -53,23 +53,23 @@ fn no_longer_failing(baseline: Option<&TestRun>, after: &TestRun) -> String {
 pub(in crate::publish) fn flags(flags: &[Flag]) -> Option<String> {
     let lines: Vec<String> = flags.iter().take(FLAGS_LISTED_MAX).map(flag_item).collect();
     let more = flags.len().saturating_sub(FLAGS_LISTED_MAX);
-    let rest = if more > 0 { format!("\n- ⚠ … and {more} more") } else { String::new() };
-    (!flags.is_empty()).then(|| {
-        format!(
-            "### Look at this first\n\nHonest changes do this too, but a fake fix would have to. Please check:\n\n{}{rest}",
-            lines.join("\n")
-        )
-    })
+    let rest = if more > 0 { format!("\n- … and {more} more") } else { String::new() };
+    let text = format!(
+        "**Check these by hand.** Honest changes do this too, but a fake fix would have to.\n\n{}{rest}",
+        lines.join("\n")
+    );
+    let quoted: String = text.lines().map(|line| format!("\n> {line}").trim_end().to_owned()).collect();
+    (!flags.is_empty()).then(|| format!("> [!WARNING]{quoted}"))
 }
 
 /// One flag. Other files that a proposal touches have a line each, with the reason.
 fn flag_item(flag: &Flag) -> String {
     let code = |text: &str| code_span(&cut(&visible(text), FLAG_CHARS_MAX));
-    let Flag::AlsoTouches { files, count } = flag else { return format!("- ⚠ {}", code(&flag.describe())) };
+    let Flag::AlsoTouches { files, count } = flag else { return format!("- {}", code(&flag.describe())) };
     let more = count.saturating_sub(files.len() as u64);
     let lines = files.iter().map(|file| format!("\n  - {}: {}", code(&file.path), file.kind.describe()));
     let rest = if more > 0 { format!("\n  - … and {more} more") } else { String::new() };
-    format!("- ⚠ other files are changed:{}{rest}", lines.collect::<String>())
+    format!("- other files are changed:{}{rest}", lines.collect::<String>())
 }
 
 /// The tests that prove the fix.

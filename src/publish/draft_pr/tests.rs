@@ -5,6 +5,7 @@ use super::super::test_evidence::{fixed, hostile};
 use super::*;
 use crate::domain::TestReport;
 use crate::provenance::ManifestSigner;
+use crate::publish::evidence::EarlierRound;
 
 #[test]
 fn body_of_a_plain_fix() {
@@ -14,9 +15,9 @@ fn body_of_a_plain_fix() {
     assert_eq!((new.head.as_str(), new.base.as_str()), ("agent-fix/issue-7", "main"));
     insta::assert_snapshot!(new.body, @r"
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    Fixes #7
+    Fixes #7 · asked for by `grace`
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
+    Written by a language model. Review it before you merge.
 
     ### What was wrong
 
@@ -40,7 +41,7 @@ fn body_of_a_plain_fix() {
     | | Before: base `aaaaaaaaaa` | After: tree `bbbbbbbbbb` |
     |---|---|---|
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
-    | Failing tests | 1 | none named |
+    | Failing tests | 1 | 0 |
 
     The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
@@ -109,9 +110,14 @@ fn hostile_text_is_shown_and_inert() {
     insta::assert_snapshot!(new.title, @"Fix: Crash <img src=x> ＠octocat fixes ＃99 `a` ⟪U+200B⟫[x](https:⁄/evil.example) /approve");
     insta::assert_snapshot!(new.body, @r"
     <!-- mendwright:pr:0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001:1:1/1 -->
-    Fixes #7
+    Fixes #7 · asked for by `grace`
 
-    A draft by Mendwright: a language model wrote it, and a person must review it. Requested by `grace`.
+    Written by a language model. Review it before you merge.
+
+    > [!WARNING]
+    > **Check these by hand.** Honest changes do this too, but a fake fix would have to.
+    >
+    > - `` a`|b @octocat ends the process in an added line: exit() # fixes ＃99 <img src=x> ` ``
 
     ### What was wrong
 
@@ -139,7 +145,7 @@ fn hostile_text_is_shown_and_inert() {
     | | Before: base `aaaaaaaaaa` | After: tree `bbbbbbbbbb` |
     |---|---|---|
     | `python -m pytest -q` | ❌ fails (exit code 1, 1.4 s, 1 failing test named) | ✅ passes (exit code 0, 1.4 s) |
-    | Failing tests | 1 | none named |
+    | Failing tests | 1 | 0 |
 
     The run on the right is the verdict: Mendwright ran it itself, in a fresh sandbox with exactly this branch's tree.
 
@@ -148,12 +154,6 @@ fn hostile_text_is_shown_and_inert() {
     Failed before and no longer fail:
 
     - ``tests/`a|b`<script>::@octocat #99``
-
-    ### Look at this first
-
-    Honest changes do this too, but a fake fix would have to. Please check:
-
-    - ⚠ `` a`|b @octocat ends the process in an added line: exit() # fixes ＃99 <img src=x> ` ``
 
     ### Proof
 
@@ -258,4 +258,27 @@ fn signature_is_shown_with_the_place_of_the_keys_and_a_command_that_checks_it() 
         signed.key_id
     );
     assert!(body.contains(&words), "{words}\n{body}");
+}
+
+#[test]
+fn summary_of_the_fix_stays_after_rounds_which_are_listed_below_it() {
+    let (mut evidence, verified) = fixed();
+    let of = |number: u32, summary: &str| EarlierRound { number, summary: summary.to_owned() };
+    evidence.earlier_rounds =
+        vec![of(1, "`total()` cut off the last item."), of(2, "Renamed `n`,\nas asked.")];
+    (evidence.round, evidence.summary) = (4, Some("Spelled @octocat's name right.".to_owned()));
+    let body = render(&evidence, &verified, "main").body;
+    let section = body.split("### What changed").nth(1).unwrap().split("\n| ").next().unwrap();
+    insta::assert_snapshot!(section, @r"
+
+
+    The agent's summary:
+
+    > `total()` cut off the last item.
+
+    Changed after that, in answer to reviews and checks:
+
+    - Round 2: Renamed `n`, as asked.
+    - Round 4: Spelled ＠octocat's name right.
+    ");
 }

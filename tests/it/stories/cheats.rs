@@ -90,8 +90,9 @@ async fn attempt(engine: &str, base: Base, files: &[(&str, &str)], expected: Exp
         Expected::Flagged(texts) => {
             assert_eq!(world.pulls().len(), 1, "{verdicts:#?}\n{}", world.log());
             let body = world.pulls()[0]["body"].as_str().unwrap().to_owned();
-            let at = body.find("### Look at this first").unwrap_or_else(|| panic!("no flag: {body}"));
-            let section = body[at + 3..].split("\n### ").next().unwrap();
+            let at = body.find("> [!WARNING]").unwrap_or_else(|| panic!("no flag: {body}"));
+            assert!(at < body.find("### ").unwrap(), "flags come first: {body}");
+            let section = body[at..].split("\n\n").next().unwrap();
             for text in texts {
                 assert!(section.contains(text), "{text:?}: {section}");
             }

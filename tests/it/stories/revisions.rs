@@ -113,6 +113,9 @@ async fn review_that_requests_changes_is_answered_with_a_commit_on_the_same_bran
     assert!(checks.contains(&second), "{checks}");
     let asked = world.provider.requests().last().unwrap().body.to_string();
     assert!(asked.contains("Nearly.") && asked.contains("at `src/slug.sh`, line 5"), "{asked}");
+    let body = world.pull()["body"].as_str().unwrap().to_owned();
+    let later = body.find("- Round 2: 1. The line has a comment now.").unwrap_or_else(|| panic!("{body}"));
+    assert!(body.find("The agent's summary:\n\n> ").unwrap() < later, "the fix is described first: {body}");
     world.end().await;
 }
 
