@@ -26,8 +26,8 @@ const LINES_SHOWN_MAX: usize = 12;
 /// Longest line that is shown whole.
 const LINE_CHARS_MAX: usize = 300;
 
-/// Tools whose results hold the output of tests.
-const OUTPUT_TOOLS: [&str; 3] = ["run_tests", "finish", "read_result"];
+/// Tools whose results hold the output of tests and other programs.
+const OUTPUT_TOOLS: [&str; 5] = ["run_tests", "run_script", "check_files", "finish", "read_result"];
 
 /// A step of a transcript that is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -115,10 +115,13 @@ pub(super) async fn run(arguments: &DetectArguments) -> anyhow::Result<i32> {
             result.message = trial.why;
             println!("{}", serde_json::to_string(&result)?);
         } else {
-            let file =
-                trial.repository_file.map(|file| format!("What was used, as a {REPOSITORY_FILE}\n\n{file}"));
-            let why = trial.why.map(|why| format!("No way can be used: {why}"));
-            let ending = file.or(why).unwrap_or_default();
+            let ending = match (trial.repository_file, trial.why) {
+                (Some(file), None) => format!("What was used, as {REPOSITORY_FILE}\n\n{file}"),
+                (Some(file), Some(why)) => {
+                    format!("No way is good; the best one was: {why}\n\nIt, as {REPOSITORY_FILE}\n\n{file}")
+                }
+                (None, why) => format!("No way can be used: {}", why.unwrap_or_default()),
+            };
             println!("\n{}", without_control_characters(ending.trim_end()));
         }
         let is_good = trial.tried.iter().any(|result| result.good);

@@ -21,7 +21,7 @@ pub(super) struct TrialResult {
     pub(super) tried: Vec<PlanResult>,
     /// The file to commit for the plan that would be used.
     pub(super) repository_file: Option<String>,
-    /// Why no plan can be used.
+    /// Why no plan can be used, or why the best one is not good.
     pub(super) why: Option<String>,
 }
 
@@ -63,7 +63,9 @@ pub(super) async fn try_repository(path: &Path, sandbox: &SandboxArguments) -> a
                 show(&format!("  {}", result.describe_ending()));
                 tried.push(result);
             }
-            TrialResult { tried, repository_file: Some(repository_file_of(&settings)), why: None }
+            let best = tried.iter().max_by_key(|result| (result.good, result.passed));
+            let why = best.filter(|best| !best.good).map(PlanResult::describe);
+            TrialResult { tried, repository_file: Some(repository_file_of(&settings)), why }
         }
         Err(why) => TrialResult { tried, repository_file: None, why: Some(why) },
     })

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::package_scripts::{is_placeholder, script_of, testing_part, testing_script, watches};
+use super::package_scripts::{
+    by_own_runner, is_placeholder, script_of, testing_part, testing_script, watches,
+};
 use super::tools::{node, npm_tool};
 use super::{Candidate, Detected, RootListing, jsonc};
 
@@ -53,7 +55,7 @@ pub(super) fn detect(root: &RootListing) -> Option<Candidate> {
         true => bring(new, manager, version.as_deref()),
         false => set_up(bring(new, manager, version.as_deref()), root, manager, &why),
     };
-    let new = or_with_node(or_parts(new, &package, manager), &package);
+    let new = or_with_node(or_parts(new, &package, manager), root, &package, manager, version.as_deref());
     let scripts = package.get("scripts");
     let script = |name: &str| scripts?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty());
     if let Some(text) = script("test").filter(|text| !is_placeholder(text)) {
@@ -156,18 +158,49 @@ fn manager(root: &RootListing, package: &Value) -> (Manager, Option<String>, Str
     }
 }
 
-/// Adds what to try after that: the version of Node that the package requires, if there is an older one only. Many
-/// packages run on older ones than they name.
-fn or_with_node(candidate: Candidate, package: &Value) -> Candidate {
-    let wanted = package.get("engines").and_then(|engines| engines.get("node")).and_then(Value::as_str);
-    let Some(major) = wanted.and_then(least_major) else { return candidate };
-    let bring = Detected::new(node(major), "engines in package.json");
+/// Files that name the version of Node to work with.
+const NODE_FILES: &[&str] = &[".nvmrc", ".node-version"];
+
+/// Adds what to try after that: the version of Node that the package or its package manager requires, or that the
+/// repository names, if there is an older one only. Many packages run on older ones than they name.
+fn or_with_node(
+    candidate: Candidate,
+    root: &RootListing,
+    package: &Value,
+    manager: Manager,
+    version: Option<&str>,
+) -> Candidate {
+    let engines = package.get("engines").and_then(|engines| engines.get("node")).and_then(Value::as_str);
+    let engines = engines.and_then(least_major).map(|major| (major, "engines in package.json"));
+    let named = NODE_FILES.iter().find_map(|file| {
+        let text = root.text(file)?;
+        Some((least_major(text.trim().trim_start_matches('v'))?, *file))
+    });
+    let of_manager = least_node_of(manager, version).map(|major| (major, "what pnpm runs on"));
+    let Some((major, source)) =
+        [engines, named, of_manager].into_iter().flatten().max_by_key(|(major, _)| *major)
+    else {
+        return candidate;
+    };
+    let bring = Detected::new(node(major), source);
     let with_node = |setup: &[Detected<String>]| [std::slice::from_ref(&bring), setup].concat();
     let mut candidate = candidate;
     // What comes after the first one is for repositories that this machine does not suit anyway.
     candidate.other_setups = candidate.other_setups.iter().map(|setup| with_node(setup)).collect();
     let setup = with_node(&candidate.setup);
     candidate.or_set_up_by(setup)
+}
+
+/// The oldest Node on which a package manager runs, if that is not every Node in use.
+/// Source: the table at pnpm.io, "Installation", "Compatibility"; without a version, the newest one is brought.
+fn least_node_of(manager: Manager, version: Option<&str>) -> Option<u32> {
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match manager {
+        Manager::Pnpm if version.is_none_or(|version| major(version).is_some_and(|major| major >= 11)) => {
+            Some(22)
+        }
+        Manager::Pnpm | Manager::Npm | Manager::YarnClassic | Manager::YarnBerry | Manager::Bun => None,
+    }
 }
 
 /// The least major version of a range: 18 for `^18.12 || >=20`. `None`: it is no plain range, or an old version, which
@@ -211,9 +244,9 @@ fn or_parts(candidate: Candidate, package: &Value, manager: Manager) -> Candidat
     let source = "the part of the script test in package.json that tests";
     let part = testing_part(test, package).filter(|part| part != test);
     let script = testing_script(test, package);
-    let candidate = part.into_iter().fold(candidate, |candidate, part| {
-        candidate.or_tested_by(format!("npx --no-install {part}"), source)
-    });
+    let candidate = part
+        .into_iter()
+        .fold(candidate, |candidate, part| candidate.or_tested_by(by_own_runner(&part), source));
     script.into_iter().fold(candidate, |candidate, name| candidate.or_tested_by(manager.run(name), source))
 }
 

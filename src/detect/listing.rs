@@ -225,6 +225,8 @@ fn is_named(path: &str) -> bool {
         "README.rst",
         "README.txt",
         ".devcontainer.json",
+        ".node-version",
+        ".nvmrc",
         ".justfile",
         "build.zig",
         "composer.json",

@@ -51,6 +51,22 @@ pub(super) fn testing_part(script: &str, package: &Value) -> Option<String> {
     testing_part_within(script, package, 0)
 }
 
+/// Whether a word sets a variable: `NODE_ENV=test`.
+fn is_variable(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    })
+}
+
+/// A [`testing_part`], with the runner from the repository's own modules.
+pub(super) fn by_own_runner(part: &str) -> String {
+    let words: Vec<&str> = part.split(' ').collect();
+    let set = words.iter().take_while(|word| is_variable(word)).count();
+    let (variables, runner) = words.split_at(set);
+    let variables: String = variables.iter().map(|word| format!("{word} ")).collect();
+    format!("{variables}npx --no-install {}", runner.join(" "))
+}
+
 fn testing_part_within(script: &str, package: &Value, depth: usize) -> Option<String> {
     const RUNNERS: [&str; 7] = ["mocha", "jest", "vitest", "ava", "tape", "jasmine", "qunit"];
     if depth > CALLS_MAX {
@@ -68,7 +84,11 @@ fn testing_part_within(script: &str, package: &Value, depth: usize) -> Option<St
                     || word.starts_with('-')
                     || word.contains('=')
             });
-            is_runner.then(|| words[at..].join(" "))
+            // A variable can be what makes the runner start, as a loader of TypeScript. One whose value has blanks is
+            // not whole here.
+            let is_whole = |word: &str| word.matches(['\'', '"']).count().is_multiple_of(2);
+            let set = words[..at].iter().filter(|word| is_variable(word) && is_whole(word));
+            is_runner.then(|| set.chain(&words[at..]).copied().collect::<Vec<_>>().join(" "))
         })
     })
 }
@@ -147,7 +167,10 @@ mod tests {
         let part = |script: &str| testing_part(script, &package);
         assert_eq!(part("npm run lint && nyc mocha test"), Some("mocha test".to_owned()));
         assert_eq!(part("npm run all"), Some("mocha -R spec".to_owned()));
-        assert_eq!(part("xo && NODE_ENV=test jest --ci"), Some("jest --ci".to_owned()));
+        assert_eq!(part("xo && NODE_ENV=test jest --ci"), Some("NODE_ENV=test jest --ci".to_owned()));
+        assert_eq!(part("tsc && cross-env A='x y' c8 ava -v"), None);
+        assert_eq!(by_own_runner("A='x' ava -v"), "A='x' npx --no-install ava -v");
+        assert_eq!(by_own_runner("mocha"), "npx --no-install mocha");
         assert_eq!(part("eslint . && tsc"), None);
         assert_eq!(part("echo jest"), None);
     }

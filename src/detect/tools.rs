@@ -42,7 +42,7 @@ pub(super) fn cpanm() -> String {
     format!(
         "command -v cpanm >/dev/null || {{ mkdir -p ~/.local/bin && PERL_MM_USE_DEFAULT=1 \
          PERL_MM_OPT=\"INSTALL_BASE=$HOME/perl5\" cpan -T App::cpanminus && ln -sf {PERL_LIBRARY}/bin/cpanm \
-         ~/.local/bin/; }}"
+         ~/.local/bin/ && command -v cpanm >/dev/null; }}"
     )
 }
 

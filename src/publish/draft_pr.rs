@@ -293,7 +293,8 @@ fn notes(evidence: &Evidence, share: usize) -> Option<String> {
         .take(NOTES_LISTED_MAX)
         .map(|note| format!("- {}", inline(&cut(note, NOTE_CHARS_MAX / share))))
         .collect();
-    (!notes.is_empty()).then(|| format!("Notes:\n\n{}", notes.join("\n")))
+    (!notes.is_empty())
+        .then(|| format!("<details><summary>Notes</summary>\n\n{}\n\n</details>", notes.join("\n")))
 }
 
 fn next_steps(evidence: &Evidence) -> String {

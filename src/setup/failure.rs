@@ -28,8 +28,9 @@ pub struct SetupFailure {
 impl SetupFailure {
     /// Describes the failure in a line: the command, the last line that it printed, and the hosts that it was refused.
     pub fn in_a_line(&self) -> String {
-        let output = self.result.output.to_text();
-        let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        let output = anstream::adapter::strip_str(&self.result.output.to_text()).to_string();
+        let mut lines = output.lines().map(str::trim).filter(|line| !line.is_empty());
+        let last = lines.clone().rfind(|line| tells_why(line)).or(lines.next_back()).unwrap_or_default();
         let said = if last.is_empty() { String::new() } else { format!(" ({last})") };
         let mut hosts: Vec<&str> = self.egress.refusals().map(|refusal| refusal.host.as_str()).collect();
         hosts.sort_unstable();
@@ -91,6 +92,12 @@ impl SetupFailure {
         let why = format!("The setup was refused {}.", names.join(", "));
         (!wanted.is_empty()).then(|| OperatorNote::new(why, &self.allowed_hosts, &wanted))
     }
+}
+
+/// Whether a line is likely to say why a command failed, rather than what stands below its message.
+fn tells_why(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["error", "fatal", "not found", "requires", "forbidden"].iter().any(|word| line.contains(word))
 }
 
 /// Whether the proxy refused a host because the operator does not name it.

@@ -6,13 +6,13 @@ use regex::Regex;
 
 /// A message, and what it tells: `tool`, perhaps with the version that is there (`has`) and the one that is wanted
 /// (`wants`).
-struct Message {
+struct VersionMessage {
     tool: &'static str,
     pattern: Regex,
 }
 
-static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
-    let message = |tool: &'static str, pattern: &str| Message {
+static MESSAGES: LazyLock<Vec<VersionMessage>> = LazyLock::new(|| {
+    let message = |tool: &'static str, pattern: &str| VersionMessage {
         tool,
         pattern: Regex::new(pattern).expect("the pattern is a constant, and a test compiles it"),
     };
@@ -38,6 +38,10 @@ static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
             r#"The engine "node" is incompatible .* Expected version "(?P<wants>[^"]+)"\. Got "(?P<has>[^"]+)""#,
         ),
         message("Node", r"Unsupported engine .*wanted: \{\W*node\W+(?P<wants>[<>=^~\d.| ]+)"),
+        message(
+            "Node",
+            r"requires at least Node\.js v(?P<wants>[\d.]+)\s[^\n]*\n?[^\n]*current version of Node\.js is v(?P<has>[\d.]+)",
+        ),
         message("Java", r"release version (?P<wants>\d+) not supported"),
         message("Java", r"invalid (?:target|source) release: (?P<wants>\d+)"),
         message("PHP", r"requires php (?P<wants>\S+) .*your php version \((?P<has>[\d.]+)"),
@@ -97,6 +101,7 @@ mod tests {
              Python>=3.13.",
             "error a@1.0.0: The engine \"node\" is incompatible with this module. Expected version \">=22\". Got \
              \"18.20.4\"",
+            "warn: This version of pnpm requires at least Node.js v22.13\nwarn: The current version of Node.js is v20.20.2",
             "[ERROR] Fatal error compiling: error: release version 21 not supported",
             "error: invalid target release: 21",
             "- a/b 2.0 requires php >=8.3 -> your php version (8.2.29) does not satisfy that requirement.",
@@ -116,6 +121,7 @@ mod tests {
         The sandbox has Python 3.11.2, and the repository wants `>=3.12`: use an image that has it (`image:`).
         The sandbox has Python 3.11.2, and the repository wants `>=3.13`: use an image that has it (`image:`).
         The sandbox has Node 18.20.4, and the repository wants `>=22`: use an image that has it (`image:`).
+        The sandbox has Node 20.20.2, and the repository wants `22.13`: use an image that has it (`image:`).
         The sandbox's Java is too old, and the repository wants `21`: use an image that has it (`image:`).
         The sandbox's Java is too old, and the repository wants `21`: use an image that has it (`image:`).
         The sandbox has PHP 8.2.29, and the repository wants `>=8.3`: use an image that has it (`image:`).

@@ -116,14 +116,18 @@ pub(super) fn quality_of(run: &TestRun, settings: &JobSettings) -> BaselineQuali
 }
 
 /// How many tests passed, as a runner that is not known here says in a line: `29 passed, 0 failed`, `12 tests passed`,
-/// `46 tests, 0 failed`. This only decides whether another plan is tried, so it may be wrong. `None`: it says nothing.
+/// `46 tests, 0 failed`, `PASS: 7  FAIL: 0`. This only decides whether another plan is tried, so it may be wrong. `None`: it says nothing.
 fn passed_in_words(output: &str) -> Option<u64> {
     static PASSED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?im)\b(\d+)\s+(?:tests?\s+)?(?:passed|passing|ok)\b|\b(\d+)\s+tests?\b[^\n]*\b0\s+fail")
-            .expect("a pattern of ours")
+        let counted = r"\b(\d+)\s+(?:tests?\s+)?(?:passed|passing|ok)\b";
+        let none_failed = r"\b(\d+)\s+tests?\b[^\n]*\b0\s+fail";
+        let label_first = r"\bpass(?:ed|es)?\s*[:=]\s*(\d+)";
+        Regex::new(&format!("(?im){counted}|{none_failed}|{label_first}")).expect("a pattern of ours")
     });
-    let numbers = PASSED.captures_iter(output).filter_map(|found| {
-        found.get(1).or_else(|| found.get(2)).and_then(|number| number.as_str().parse::<u64>().ok())
+    let output = anstream::adapter::strip_str(output).to_string();
+    let numbers = PASSED.captures_iter(&output).filter_map(|found| {
+        let number = (1..=3).find_map(|group| found.get(group))?;
+        number.as_str().parse::<u64>().ok()
     });
     Some(numbers.fold(0, u64::saturating_add)).filter(|passed| *passed > 0)
 }

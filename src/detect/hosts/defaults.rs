@@ -51,7 +51,13 @@ pub(super) const DEFAULTS: &[DefaultHosts] = &[
     of(
         Tool::Perl,
         &[],
-        &["cpan.metacpan.org", "cpanmetadb.plackperl.org", "fastapi.metacpan.org", "www.cpan.org"],
+        &[
+            "cpan.metacpan.org",
+            "cpan.org",
+            "cpanmetadb.plackperl.org",
+            "fastapi.metacpan.org",
+            "www.cpan.org",
+        ],
     ),
     // Microsoft's documentation, "nuget.config reference": nuget.org.
     of(Tool::Dotnet, &[], &["api.nuget.org"]),

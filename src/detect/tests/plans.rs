@@ -85,3 +85,25 @@ fn options_and_versions_that_tests_need_are_tried_next() {
         ]
     );
 }
+
+#[test]
+fn node_is_as_new_as_the_package_manager_and_the_repository_want() {
+    let with = |package: &str, files: &[(&str, &str)]| {
+        let files: Vec<(&str, &str)> = files.iter().copied().chain([("package.json", package)]).collect();
+        plans(&files, None)
+    };
+    let has = |found: &[String], major: u32| found.iter().any(|plan| plan.contains(&tools::node(major)));
+    let pnpm = |version: &str| {
+        let package = format!(
+            r#"{{"packageManager": "pnpm@{version}", "engines": {{"node": ">=20"}}, "scripts": {{"test": "vitest"}}}}"#
+        );
+        with(&package, &[("pnpm-lock.yaml", "")])
+    };
+    assert!(has(&pnpm("11.19.0"), 22) && !has(&pnpm("11.19.0"), 20));
+    assert!(has(&pnpm("9.1.0"), 20) && !has(&pnpm("9.1.0"), 22));
+    let plain = r#"{"scripts": {"test": "vitest"}}"#;
+    assert!(has(&with(plain, &[("pnpm-lock.yaml", "")]), 22));
+    assert!(!has(&with(plain, &[]), 22));
+    assert!(has(&with(plain, &[(".nvmrc", "v24.1.0\n")]), 24));
+    assert!(!with(plain, &[(".nvmrc", "lts/*\n")]).iter().any(|plan| plan.contains("node@")));
+}

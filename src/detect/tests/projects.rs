@@ -142,7 +142,7 @@ fn javascript_project_is_tested_by_its_script_and_package_manager() {
         &[("package.json", r#"{"scripts": {"test": "jest --watch", "test:ci": "jest"}}"#)],
         &[("package.json", r#"{"devDependencies": {"vitest": "1"}}"#), ("pnpm-lock.yaml", "")],
         &[("deno.jsonc", "{\"tasks\": {\"test\": \"deno test\"}, /* x */}")],
-    ]), @r"
+    ]), @r#"
     npm test | the test script in package.json
       after npm ci | package-lock.json
       or npm install --no-audit --no-fund --legacy-peer-deps --ignore-scripts ▸ npm test | the test script in package.json
@@ -162,6 +162,7 @@ fn javascript_project_is_tested_by_its_script_and_package_manager() {
     pnpm test | the test script in package.json
       after command -v pnpm >/dev/null || npm install --global --prefix ~/.local pnpm | package.json is for pnpm
       after pnpm install --frozen-lockfile | pnpm-lock.yaml
+      or node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22)' || npm install --global --prefix ~/.local node@22 ▸ command -v pnpm >/dev/null || npm install --global --prefix ~/.local pnpm ▸ pnpm install --frozen-lockfile ▸ pnpm test | the test script in package.json
       or pnpm test | the test script in package.json
     bun run test | the test script in package.json
       after command -v bun >/dev/null || npm install --global --prefix ~/.local bun | package.json is for bun
@@ -180,11 +181,12 @@ fn javascript_project_is_tested_by_its_script_and_package_manager() {
     npx --no-install vitest run | package.json depends on vitest and has no test script
       after command -v pnpm >/dev/null || npm install --global --prefix ~/.local pnpm | package.json is for pnpm
       after pnpm install --frozen-lockfile | pnpm-lock.yaml
+      or node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22)' || npm install --global --prefix ~/.local node@22 ▸ command -v pnpm >/dev/null || npm install --global --prefix ~/.local pnpm ▸ pnpm install --frozen-lockfile ▸ npx --no-install vitest run | package.json depends on vitest and has no test script
       or npx --no-install vitest run | package.json depends on vitest and has no test script
     deno task test | the task test in deno.jsonc
       after deno install | deno.jsonc
       or deno task test | the task test in deno.jsonc
-    ");
+    "#);
 }
 
 #[test]
@@ -240,11 +242,11 @@ fn other_kinds_of_project_are_recognised() {
       after composer install --no-interaction --no-progress | composer.json
       or vendor/bin/phpunit | phpunit.xml.dist
     PERL5LIB=~/perl5/lib/perl5 prove -lr t | t/a.t
-      after command -v cpanm >/dev/null || { mkdir -p ~/.local/bin && PERL_MM_USE_DEFAULT=1 PERL_MM_OPT="INSTALL_BASE=$HOME/perl5" cpan -T App::cpanminus && ln -sf ~/perl5/bin/cpanm ~/.local/bin/; } | Makefile.PL
+      after command -v cpanm >/dev/null || { mkdir -p ~/.local/bin && PERL_MM_USE_DEFAULT=1 PERL_MM_OPT="INSTALL_BASE=$HOME/perl5" cpan -T App::cpanminus && ln -sf ~/perl5/bin/cpanm ~/.local/bin/ && command -v cpanm >/dev/null; } | Makefile.PL
       after cpanm --notest --local-lib ~/perl5 --installdeps . | Makefile.PL
       or PERL5LIB=~/perl5/lib/perl5 prove -lr t | t/a.t
     PERL5LIB=~/perl5/lib/perl5 perl Makefile.PL && make && PERL5LIB=~/perl5/lib/perl5 prove -br t | Makefile.PL; it has compiled parts (*.xs), so it is built first
-      after command -v cpanm >/dev/null || { mkdir -p ~/.local/bin && PERL_MM_USE_DEFAULT=1 PERL_MM_OPT="INSTALL_BASE=$HOME/perl5" cpan -T App::cpanminus && ln -sf ~/perl5/bin/cpanm ~/.local/bin/; } | Makefile.PL
+      after command -v cpanm >/dev/null || { mkdir -p ~/.local/bin && PERL_MM_USE_DEFAULT=1 PERL_MM_OPT="INSTALL_BASE=$HOME/perl5" cpan -T App::cpanminus && ln -sf ~/perl5/bin/cpanm ~/.local/bin/ && command -v cpanm >/dev/null; } | Makefile.PL
       after cpanm --notest --local-lib ~/perl5 --installdeps . | Makefile.PL
       or PERL5LIB=~/perl5/lib/perl5 perl Makefile.PL && make && PERL5LIB=~/perl5/lib/perl5 prove -br t | Makefile.PL; it has compiled parts (*.xs), so it is built first
     mix test | mix.exs

@@ -351,6 +351,15 @@ impl<'w> JobReader<'w> {
             "wasm",
             "e2e",
             "integration",
+            "sanitizer",
+            "asan",
+            "ubsan",
+            "tsan",
+            "msan",
+            "valgrind",
+            "32bit",
+            "macos",
+            "windows",
         ]
         .iter()
         .any(|word| name.contains(word));

@@ -78,9 +78,11 @@ fn body_of_a_plain_fix() {
 
     </details>
 
-    Notes:
+    <details><summary>Notes</summary>
 
     - left out of the issue's text: 1 HTML comment(s)
+
+    </details>
 
     ### What to do next
 
