@@ -1,6 +1,6 @@
 //! What the model is told when it goes in circles.
 
-use crate::domain::{LoopNotice, SURCHARGE_CALLS};
+use crate::domain::{LoopNotice, NOTHING_NEW, SURCHARGE_CALLS};
 
 /// The text for the model.
 pub(super) fn notice_text(notice: &LoopNotice) -> String {
@@ -25,7 +25,7 @@ pub(super) fn notice_text(notice: &LoopNotice) -> String {
         ),
         LoopNotice::NothingNew { turns } => {
             return format!(
-                "Notice: For {turns} turns nothing has been new: no text that you had not read, and no result that you had \
+                "Notice: For {turns} turns {NOTHING_NEW}: no text that you had not read, and no result that you had \
                  not seen. If this goes on for some turns, the job ends, and people read where it stands. Write \
                  into your plan what you know, what you ruled out, and the most likely cause; then look at \
                  something that you have not looked at, or ask_human."

@@ -5,7 +5,6 @@
 use crate::domain::{AssistantBlock, BudgetExhausted, Message, StopReason, TranscriptEvent};
 use crate::markdown::code_blocks;
 use crate::model::{ModelError, ModelRequest};
-use crate::sandbox::CallError;
 use crate::testing::{Linters, ScriptLanguage, Selectable, find_linters, script_languages};
 
 use super::context::View;
@@ -72,7 +71,7 @@ impl Agent<'_> {
 
     /// The linters that the repository configures.
     pub(super) async fn linters(&self) -> Result<Linters, AgentError> {
-        found(find_linters(self.toolbox).await, "linters")
+        Ok(find_linters(self.toolbox, self.workspace).await?)
     }
 
     /// What the model can run as a script.
@@ -80,11 +79,12 @@ impl Agent<'_> {
         if self.scripts.is_none() {
             return Ok(Scripts::default());
         }
-        let languages = found(script_languages(self.toolbox).await, "languages of scripts")?;
+        let languages = script_languages(self.toolbox, self.workspace).await?;
         let blocks = code_blocks(&self.journal.job().trigger.issue.body);
         let example = blocks.into_iter().find_map(|block| {
             let language = ScriptLanguage::of_fence(&block.language).filter(|one| languages.contains(one))?;
-            (!block.has_prompts()).then_some((language, block.text))
+            let is_whole = !block.has_prompts() && language.is_program(&block.text);
+            is_whole.then_some((language, block.text))
         });
         Ok(Scripts { languages, example })
     }
@@ -123,18 +123,6 @@ impl Agent<'_> {
             events.push(user_message(&text));
         }
         self.record(state, &events).await
-    }
-}
-
-/// What was looked for in the sandbox. If that fails there, the work goes on without it.
-fn found<T: Default>(result: Result<T, CallError>, what: &str) -> Result<T, AgentError> {
-    match result {
-        Ok(found) => Ok(found),
-        Err(CallError::RespondToModel(why)) => {
-            tracing::warn!(why, "{what} could not be looked for");
-            Ok(T::default())
-        }
-        Err(CallError::Fatal(error)) => Err(error.into()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::domain::{
 use crate::sandbox::{SandboxError, Toolbox};
 use crate::setup::Environment;
 use crate::store::{Journal, StoreError};
+use crate::testing::SuiteError;
 use crate::workspace::{Workspace, WorkspaceError};
 
 use super::conversation::Conversation;
@@ -111,6 +112,15 @@ pub enum AgentError {
     /// The checkpoint cannot be kept.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+}
+
+impl From<SuiteError> for AgentError {
+    fn from(error: SuiteError) -> Self {
+        match error {
+            SuiteError::Sandbox(error) => Self::Sandbox(error),
+            SuiteError::Workspace(error) => Self::Workspace(error),
+        }
+    }
 }
 
 /// A `finish` call that waits for its verdict.

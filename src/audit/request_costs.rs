@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::agent::{Agent, Conversation};
-use crate::domain::{AssistantBlock, Message, RecordedEvent, TranscriptEvent, Usage};
+use crate::domain::{AssistantBlock, Message, RecordedEvent, ToolEffect, TranscriptEvent, Usage};
 use crate::model::{block_bytes, instruction_bytes};
 
 /// The parts of all requests of a job.
@@ -142,7 +142,9 @@ fn parts(
         }
         Message::ToolResults { results } => {
             for result in results {
-                let tool = tool_of_call.get(&result.call_id).map_or("a tool", String::as_str);
+                // A name that a model made up is not printed.
+                let tool = tool_of_call.get(&result.call_id).filter(|tool| ToolEffect::of(tool).is_some());
+                let tool = tool.map_or("an unknown tool", String::as_str);
                 give(&format!("results of {tool}"), (result.text.len() + result.call_id.len()) as u64);
             }
         }

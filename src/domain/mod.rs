@@ -75,7 +75,7 @@ pub use shortage::is_shortage;
 pub use slash_command::{COMMAND_PREFIX, COMMANDS, CommandRow, SlashCommand, command_table, mentions_bot};
 pub use submodule::{FetchedSubmodule, MissingSubmodule};
 pub use transcript::{
-    EventClass, LoopDetector, LoopNotice, PlanResult, PromptVersion, QuotedComment, RecordedBase,
-    RecordedEvent, RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, ToolEffect, Transcript,
-    TranscriptEvent, WorkBrief, commands_in_words,
+    EventClass, LoopDetector, LoopNotice, NOTHING_NEW, PlanResult, PromptVersion, QuotedComment,
+    RecordedBase, RecordedEvent, RecordedVerdict, SURCHARGE_CALLS, SetupCommand, StoredEvent, ToolEffect,
+    Transcript, TranscriptEvent, WorkBrief, commands_in_words,
 };

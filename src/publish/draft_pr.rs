@@ -24,6 +24,8 @@ const TITLE_CHARS_MAX: usize = 200;
 const SUBJECT_CHARS_MAX: usize = 72;
 /// Longest summary by the agent.
 const SUMMARY_CHARS_MAX: usize = 12_000;
+/// Later rounds that are listed: the last ones.
+const ROUNDS_LISTED_MAX: usize = 20;
 /// Longest summary of a later round in the list of them.
 const ROUND_CHARS_MAX: usize = 600;
 /// Longest plan.
@@ -155,8 +157,12 @@ pub(super) fn summary(evidence: &Evidence, share: usize) -> String {
         let line = |number: u32, summary: &str| {
             format!("- Round {number}: {}", inline(&cut(summary, ROUND_CHARS_MAX / share)))
         };
+        let left_out = later.len().saturating_sub(ROUNDS_LISTED_MAX);
         let mut lines: Vec<String> =
-            later.iter().map(|round| line(round.number, round.summary.trim())).collect();
+            later.iter().skip(left_out).map(|round| line(round.number, round.summary.trim())).collect();
+        if left_out > 0 {
+            lines.insert(0, format!("- … {left_out} earlier rounds"));
+        }
         lines.push(line(evidence.round, own.unwrap_or("the agent left no summary")));
         text = format!(
             "{}\n\nChanged after that, in answer to reviews and checks:\n\n{}",

@@ -193,6 +193,9 @@ impl Environment {
         changes: Vec<Change>,
     ) -> Result<Result<Toolbox, SetupFailure>, SuiteError> {
         let proposal = self.workspace.propose(changes).await?;
+        if let Some(toolbox) = self.start_warm(&proposal.tree, &self.spec_for(SCRIPT)).await? {
+            return Ok(Ok(toolbox));
+        }
         self.fresh_with_base_setup(&proposal.tree, SCRIPT).await
     }
 

@@ -1,4 +1,5 @@
-//! Names a toolchain that is older than a repository wants, from what the tools themselves print about it.
+//! Names a toolchain of another version than a repository wants, usually an older one, from what the tools themselves
+//! print about it.
 
 use std::sync::LazyLock;
 
@@ -37,7 +38,6 @@ static MESSAGES: LazyLock<Vec<VersionMessage>> = LazyLock::new(|| {
             "Node",
             r#"The engine "node" is incompatible .* Expected version "(?P<wants>[^"]+)"\. Got "(?P<has>[^"]+)""#,
         ),
-        message("Node", r"Unsupported engine .*wanted: \{\W*node\W+(?P<wants>[<>=^~\d.| ]+)"),
         message(
             "Node",
             r"requires at least Node\.js v(?P<wants>[\d.]+)\s[^\n]*\n?[^\n]*current version of Node\.js is v(?P<has>[\d.]+)",
@@ -60,7 +60,7 @@ static MESSAGES: LazyLock<Vec<VersionMessage>> = LazyLock::new(|| {
     ]
 });
 
-/// A sentence on the first toolchain that an output says is too old; empty if it says so of none.
+/// A sentence on the first toolchain that an output says does not suit; empty if it says so of none.
 pub(super) fn outdated_tools(output: &str) -> String {
     let Some((tool, captures)) =
         MESSAGES.iter().find_map(|message| Some((message.tool, message.pattern.captures(output)?)))
@@ -74,7 +74,7 @@ pub(super) fn outdated_tools(output: &str) -> String {
             .filter(|found| !found.is_empty())
     };
     let has = of("has").map_or_else(
-        || format!("The sandbox's {tool} is too old"),
+        || format!("The sandbox's {tool} does not suit"),
         |has| format!("The sandbox has {tool} {has}"),
     );
     let wants = of("wants").map_or("a newer one".to_owned(), |wants| format!("`{wants}`"));
@@ -112,18 +112,18 @@ mod tests {
         let lines: Vec<String> = outputs.iter().map(|output| outdated_tools(output)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         The sandbox has Go 1.19.8, and the repository wants `1.22`: use an image that has it (`image:`).
-        The sandbox's Go is too old, and the repository wants `1.21`: use an image that has it (`image:`).
-        The sandbox's Go is too old, and the repository wants `1.21.0`: use an image that has it (`image:`).
+        The sandbox's Go does not suit, and the repository wants `1.21`: use an image that has it (`image:`).
+        The sandbox's Go does not suit, and the repository wants `1.21.0`: use an image that has it (`image:`).
         The sandbox has Go 1.19, and the repository wants a newer one: use an image that has it (`image:`).
         The sandbox has Rust 1.75.0, and the repository wants `1.85`: use an image that has it (`image:`).
-        The sandbox's Rust is too old, and the repository wants `1.85`: use an image that has it (`image:`).
-        The sandbox's Rust is too old, and the repository wants `edition2024`: use an image that has it (`image:`).
+        The sandbox's Rust does not suit, and the repository wants `1.85`: use an image that has it (`image:`).
+        The sandbox's Rust does not suit, and the repository wants `edition2024`: use an image that has it (`image:`).
         The sandbox has Python 3.11.2, and the repository wants `>=3.12`: use an image that has it (`image:`).
         The sandbox has Python 3.11.2, and the repository wants `>=3.13`: use an image that has it (`image:`).
         The sandbox has Node 18.20.4, and the repository wants `>=22`: use an image that has it (`image:`).
         The sandbox has Node 20.20.2, and the repository wants `22.13`: use an image that has it (`image:`).
-        The sandbox's Java is too old, and the repository wants `21`: use an image that has it (`image:`).
-        The sandbox's Java is too old, and the repository wants `21`: use an image that has it (`image:`).
+        The sandbox's Java does not suit, and the repository wants `21`: use an image that has it (`image:`).
+        The sandbox's Java does not suit, and the repository wants `21`: use an image that has it (`image:`).
         The sandbox has PHP 8.2.29, and the repository wants `>=8.3`: use an image that has it (`image:`).
         The sandbox has Ruby 3.1.2, and the repository wants `~> 3.3`: use an image that has it (`image:`).
         The sandbox has CMake 3.25.1, and the repository wants `3.28`: use an image that has it (`image:`).

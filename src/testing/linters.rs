@@ -1,5 +1,5 @@
 //! The linters, formatters and type checkers that a repository configures, and that its setup brought. They are run on
-//! single files, as advice: no verdict depends on them.
+//! the files that were written, or on the project where they know no files, as advice: no verdict depends on them.
 
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use crate::domain::{JobSettings, ProcessOutput, RepoPath};
 use crate::sandbox::{CallError, CommandSpec, Toolbox};
 
 use super::script::{LOOK_UP_MAX, OWN_ENVIRONMENTS};
+use super::suite::SuiteError;
+use crate::workspace::Workspace;
 
 /// The longest time of one linter.
 const DEADLINE_MAX: Duration = Duration::from_secs(2 * 60);
@@ -19,9 +21,9 @@ const FILES_MAX: usize = 50;
 #[derive(Debug)]
 struct LinterRow {
     name: &'static str,
-    /// A condition of a shell that holds where the repository configures it.
-    configured: &'static str,
-    /// A condition that holds where it can be run.
+    /// What the base has where the repository configures it: one of these.
+    marks: &'static [Mark],
+    /// A condition of a shell that holds where it can be run.
     present: &'static str,
     /// What it is called with. It changes no file.
     command: &'static str,
@@ -31,13 +33,56 @@ struct LinterRow {
     takes_files: bool,
 }
 
+/// What shows that a repository configures a linter.
+#[derive(Debug)]
+enum Mark {
+    /// A file at the root.
+    File(&'static str),
+    /// A file at the root whose name begins so.
+    Prefix(&'static str),
+    /// A text in a file at the root.
+    Text(&'static str, &'static str),
+    /// A text in a CI workflow.
+    Workflow(&'static str),
+}
+use Mark::{File, Prefix, Text, Workflow};
+
+/// Where GitHub looks for workflows, and how many of them are read.
+const WORKFLOWS: &str = ".github/workflows";
+const WORKFLOWS_MAX: usize = 20;
+
+impl Mark {
+    /// Whether the base has it. `names` are those at its root.
+    async fn is_in(&self, workspace: &Workspace, names: &[String]) -> Result<bool, SuiteError> {
+        match self {
+            File(name) => Ok(names.iter().any(|one| one == name)),
+            Prefix(start) => Ok(names.iter().any(|one| one.starts_with(start))),
+            Text(file, text) => has_text(workspace, file, text).await,
+            Workflow(text) => {
+                let files = workspace.base_directory(WORKFLOWS).await?;
+                for file in files.iter().take(WORKFLOWS_MAX) {
+                    if has_text(workspace, &format!("{WORKFLOWS}/{file}"), text).await? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+async fn has_text(workspace: &Workspace, file: &str, text: &str) -> Result<bool, SuiteError> {
+    let content = workspace.base_file(file).await?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&content).contains(text))
+}
+
 const PYTHON: &[&str] = &["py", "pyi"];
 const JAVASCRIPT: &[&str] = &["cjs", "cts", "js", "jsx", "mjs", "mts", "ts", "tsx"];
 
 const ROWS: &[LinterRow] = &[
     LinterRow {
         name: "ruff",
-        configured: "[ -f ruff.toml ] || [ -f .ruff.toml ] || grep -qs '^\\[tool\\.ruff' pyproject.toml",
+        marks: &[File("ruff.toml"), File(".ruff.toml"), Text("pyproject.toml", "[tool.ruff")],
         present: "command -v ruff",
         command: "ruff check --no-fix --quiet",
         extensions: PYTHON,
@@ -45,7 +90,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "flake8",
-        configured: "[ -f .flake8 ] || grep -qs '^\\[flake8\\]' setup.cfg tox.ini",
+        marks: &[File(".flake8"), Text("setup.cfg", "[flake8]"), Text("tox.ini", "[flake8]")],
         present: "command -v flake8",
         command: "flake8",
         extensions: PYTHON,
@@ -53,8 +98,12 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "mypy",
-        configured: "[ -f mypy.ini ] || [ -f .mypy.ini ] || grep -qs '^\\[tool\\.mypy\\]' pyproject.toml || \
-                     grep -qs '^\\[mypy\\]' setup.cfg",
+        marks: &[
+            File("mypy.ini"),
+            File(".mypy.ini"),
+            Text("pyproject.toml", "[tool.mypy]"),
+            Text("setup.cfg", "[mypy]"),
+        ],
         present: "command -v mypy",
         command: "mypy --no-error-summary --follow-imports=silent",
         extensions: PYTHON,
@@ -62,7 +111,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "black",
-        configured: "grep -qs '^\\[tool\\.black\\]' pyproject.toml",
+        marks: &[Text("pyproject.toml", "[tool.black]")],
         present: "command -v black",
         command: "black --check --diff --quiet",
         extensions: PYTHON,
@@ -70,7 +119,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "eslint",
-        configured: "ls .eslintrc* eslint.config.* || grep -qs '\"eslintConfig\"' package.json",
+        marks: &[Prefix(".eslintrc"), Prefix("eslint.config."), Text("package.json", "\"eslintConfig\"")],
         present: "[ -x node_modules/.bin/eslint ]",
         command: "node_modules/.bin/eslint --no-color",
         extensions: JAVASCRIPT,
@@ -78,7 +127,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "xo",
-        configured: "grep -qs '\"xo\"' package.json",
+        marks: &[Text("package.json", "\"xo\"")],
         present: "[ -x node_modules/.bin/xo ]",
         command: "node_modules/.bin/xo",
         extensions: JAVASCRIPT,
@@ -86,7 +135,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "prettier",
-        configured: "ls .prettierrc* prettier.config.* || grep -qs '\"prettier\": *[{\"][^0-9~^]' package.json",
+        marks: &[Prefix(".prettierrc"), Prefix("prettier.config."), Text("package.json", "\"prettier\": {")],
         present: "[ -x node_modules/.bin/prettier ]",
         command: "node_modules/.bin/prettier --check",
         extensions: JAVASCRIPT,
@@ -94,7 +143,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "tsc",
-        configured: "[ -f tsconfig.json ]",
+        marks: &[File("tsconfig.json")],
         present: "[ -x node_modules/.bin/tsc ]",
         command: "node_modules/.bin/tsc --noEmit --pretty false",
         extensions: &["cts", "mts", "ts", "tsx"],
@@ -102,7 +151,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "gofmt",
-        configured: "[ -f go.mod ]",
+        marks: &[File("go.mod")],
         present: "command -v gofmt",
         command: "gofmt -d",
         extensions: &["go"],
@@ -110,7 +159,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "cargo fmt",
-        configured: "[ -f rustfmt.toml ] || [ -f .rustfmt.toml ] || grep -rqs 'cargo fmt' .github/workflows",
+        marks: &[File("rustfmt.toml"), File(".rustfmt.toml"), Workflow("cargo fmt")],
         present: "cargo fmt --version",
         command: "cargo fmt --all --check",
         extensions: &["rs"],
@@ -118,7 +167,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "rubocop",
-        configured: "[ -f .rubocop.yml ]",
+        marks: &[File(".rubocop.yml")],
         present: "command -v rubocop",
         command: "rubocop --format emacs --no-color",
         extensions: &["rb"],
@@ -126,7 +175,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "phpstan",
-        configured: "[ -f phpstan.neon ] || [ -f phpstan.neon.dist ]",
+        marks: &[File("phpstan.neon"), File("phpstan.neon.dist")],
         present: "[ -x vendor/bin/phpstan ]",
         command: "vendor/bin/phpstan analyse --no-progress --error-format=raw",
         extensions: &["php"],
@@ -134,7 +183,7 @@ const ROWS: &[LinterRow] = &[
     },
     LinterRow {
         name: "clang-format",
-        configured: "[ -f .clang-format ]",
+        marks: &[File(".clang-format")],
         present: "command -v clang-format",
         command: "clang-format --dry-run",
         extensions: &["c", "cc", "cpp", "cxx", "h", "hh", "hpp"],
@@ -143,7 +192,7 @@ const ROWS: &[LinterRow] = &[
     // It downloads what it runs, so it never works without network.
     LinterRow {
         name: "pre-commit",
-        configured: "[ -f .pre-commit-config.yaml ]",
+        marks: &[File(".pre-commit-config.yaml")],
         present: "false",
         command: "pre-commit run --files",
         extensions: &[],
@@ -193,26 +242,35 @@ pub struct Linters {
     pub missing: Vec<Linter>,
 }
 
-/// Looks for the linters that a repository configures, in a sandbox with its tree.
+/// Looks for the linters that a repository configures at its base, in a sandbox with its tree. What the model writes
+/// changes nothing: a job's tools stay the same.
 ///
 /// # Errors
-/// The sandbox is lost.
-pub async fn find_linters(toolbox: &Toolbox) -> Result<Linters, CallError> {
-    let mut look_up = format!("{OWN_ENVIRONMENTS}\n");
-    for (at, LinterRow { configured, present, .. }) in ROWS.iter().enumerate() {
-        look_up.push_str(&format!(
-            "if {{ {configured}; }} >/dev/null 2>&1; then if {{ {present}; }} >/dev/null 2>&1; then echo {at} present; else \
-             echo {at} missing; fi; fi\n"
-        ));
+/// The sandbox is lost, or the base cannot be read.
+pub async fn find_linters(toolbox: &Toolbox, workspace: &Workspace) -> Result<Linters, SuiteError> {
+    let names = workspace.base_directory("").await?;
+    let mut configured = Vec::new();
+    for row in ROWS {
+        for mark in row.marks {
+            if mark.is_in(workspace, &names).await? {
+                configured.push(row);
+                break;
+            }
+        }
     }
-    let found = toolbox.run(&CommandSpec::shell(&look_up, LOOK_UP_MAX)).await?.output.to_text();
+    let mut look_up = format!("{OWN_ENVIRONMENTS}\n");
+    for (at, row) in configured.iter().enumerate() {
+        look_up.push_str(&format!("if {{ {}; }} >/dev/null 2>&1; then echo {at}; fi\n", row.present));
+    }
     let mut linters = Linters::default();
-    for line in found.lines() {
-        let Some((at, state)) = line.split_once(' ') else { continue };
-        let Some(row) = at.parse::<usize>().ok().and_then(|at| ROWS.get(at)) else { continue };
-        match state {
-            "present" => linters.present.push(Linter(row)),
-            _ => linters.missing.push(Linter(row)),
+    if configured.is_empty() {
+        return Ok(linters);
+    }
+    let there = toolbox.run(&CommandSpec::shell(&look_up, LOOK_UP_MAX)).await?.output.to_text();
+    for (at, row) in configured.into_iter().enumerate() {
+        match there.lines().any(|line| line == at.to_string()) {
+            true => linters.present.push(Linter(row)),
+            false => linters.missing.push(Linter(row)),
         }
     }
     Ok(linters)

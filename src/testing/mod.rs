@@ -23,7 +23,7 @@ mod wrapper;
 pub use canary::{CanaryTests, canary};
 pub use linters::{Linter, Linters, find_linters, run_linter};
 pub use recognition::format_of_command;
-pub use script::{ScriptLanguage, run_script, script_languages};
+pub use script::{SCRIPT_BYTES_MAX, ScriptLanguage, run_script, script_languages};
 pub use selection::{Selectable, Selection};
 pub use suite::{
     SuiteError, run_selected, run_suite, run_suite_as_far_as_possible, run_suite_of_tree,

@@ -127,16 +127,14 @@ impl RunnerCall {
     /// What the command does before it calls the runner and another program needs, too, as the beginning of a shell line:
     /// the directory, variables, and what starts programs in an environment (`poetry run`).
     pub(super) fn surroundings(&self) -> String {
-        if let Some(ScriptCall { assignments, .. }) = &self.script {
-            return assignments.clone() + if assignments.is_empty() { "" } else { " " };
-        }
+        let set = self.script.as_ref().map(|script| script.assignments.as_str()).unwrap_or_default();
+        let mut kept = if set.is_empty() { String::new() } else { format!("export {set}; ") };
         let Some(line) = ShellLine::read(&self.line) else { return String::new() };
         let text = |spans: &[Range<usize>]| match spans {
             [first, ..] => self.line[first.start..spans[spans.len() - 1].end].to_owned(),
             [] => String::new(),
         };
         let own = self.spans.first().map_or(0, |span| span.start);
-        let mut kept = String::new();
         for (words, spans) in line.commands.iter().zip(&line.spans) {
             let before = spans.iter().take_while(|span| span.start < own).count();
             if before == spans.len() {
@@ -204,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_a_command_sets_before_its_runner_is_kept_for_another_program() {
-        let package_json = br#"{"scripts": {"test": "jest"}}"#;
+        let package_json = br#"{"scripts": {"test": "cd packages/a && jest"}}"#;
         let lines = [
             "pytest -q",
             "python3 -m pytest",
@@ -237,8 +235,8 @@ mod tests {
         coverage run -m pytest: []
         npx jest: []
         cmake -S . -B build && cmake --build build && ctest --test-dir build: []
-        TZ=UTC npm test: [TZ=UTC ]
-        npm test: []
+        TZ=UTC npm test: [export TZ=UTC; cd packages/a && ]
+        npm test: [cd packages/a && ]
         "#);
     }
 }

@@ -8,12 +8,15 @@ use crate::sandbox::protocol::WriteFile;
 use crate::sandbox::{CallError, CommandSpec, Toolbox};
 
 use super::runner_call::{RunnerCall, TestCommand};
-use super::suite::package_json;
+use super::suite::{SuiteError, package_json};
+use crate::workspace::Workspace;
 
 /// The longest time of one script, what it compiles included.
 const DEADLINE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The script's output that is kept.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// The longest script, in bytes.
+pub const SCRIPT_BYTES_MAX: usize = 64 << 10;
 /// The time in which a shell looks for a few programs.
 pub(super) const LOOK_UP_MAX: Duration = Duration::from_secs(60);
 
@@ -45,8 +48,12 @@ struct LanguageRow {
     name: &'static str,
     /// What people write behind the fence of a code block, in small letters.
     fences: &'static [&'static str],
-    /// A condition of a shell that holds where it can be run, at the repository's root.
-    condition: &'static str,
+    /// The program that runs it.
+    program: &'static str,
+    /// A file at the base's root that it cannot do without, and a text in it.
+    needs: Option<(&'static str, &'static str)>,
+    /// A text without which a block of code is no whole program; empty: any is one.
+    mark: &'static str,
     /// The path of the script, and the command that runs it.
     path: &'static str,
     command: &'static str,
@@ -57,7 +64,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Python,
         name: "python",
         fences: &["python", "py", "python3"],
-        condition: "command -v python3",
+        program: "python3",
+        needs: None,
+        mark: "",
         path: "mendwright_script.py",
         command: "python3 mendwright_script.py",
     },
@@ -65,7 +74,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Node,
         name: "node",
         fences: &["javascript", "js", "node", "mjs", "cjs"],
-        condition: "command -v node",
+        program: "node",
+        needs: None,
+        mark: "",
         path: "mendwright_script.cjs",
         command: "node mendwright_script.cjs",
     },
@@ -73,7 +84,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Ruby,
         name: "ruby",
         fences: &["ruby", "rb"],
-        condition: "command -v ruby",
+        program: "ruby",
+        needs: None,
+        mark: "",
         path: "mendwright_script.rb",
         command: "ruby -Ilib -I. mendwright_script.rb",
     },
@@ -81,7 +94,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Perl,
         name: "perl",
         fences: &["perl", "pl"],
-        condition: "command -v perl",
+        program: "perl",
+        needs: None,
+        mark: "",
         path: "mendwright_script.pl",
         command: "perl -Iblib/lib -Iblib/arch -Ilib -I. mendwright_script.pl",
     },
@@ -89,7 +104,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Php,
         name: "php",
         fences: &["php"],
-        condition: "command -v php",
+        program: "php",
+        needs: None,
+        mark: "<?php",
         path: "mendwright_script.php",
         command: "php mendwright_script.php",
     },
@@ -97,7 +114,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Go,
         name: "go",
         fences: &["go", "golang"],
-        condition: "[ -f go.mod ] && command -v go",
+        program: "go",
+        needs: Some(("go.mod", "module ")),
+        mark: "package main",
         path: "mendwright_script/main.go",
         command: "go run ./mendwright_script",
     },
@@ -105,7 +124,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Rust,
         name: "rust",
         fences: &["rust", "rs"],
-        condition: "grep -q '^\\[package\\]' Cargo.toml && command -v cargo",
+        program: "cargo",
+        needs: Some(("Cargo.toml", "[package]")),
+        mark: "fn main",
         path: "examples/mendwright_script.rs",
         command: "cargo run --quiet --offline --example mendwright_script",
     },
@@ -113,7 +134,9 @@ const ROWS: &[LanguageRow] = &[
         language: ScriptLanguage::Shell,
         name: "sh",
         fences: &["sh", "bash", "shell"],
-        condition: "true",
+        program: "sh",
+        needs: None,
+        mark: "",
         path: "mendwright_script.sh",
         command: "sh mendwright_script.sh",
     },
@@ -139,6 +162,11 @@ impl ScriptLanguage {
         ROWS.iter().find(|row| row.name == name).map(|row| row.language)
     }
 
+    /// Whether a text is a whole program, as far as its words show, and not too long to be run.
+    pub fn is_program(self, text: &str) -> bool {
+        text.len() <= SCRIPT_BYTES_MAX && text.contains(self.row().mark)
+    }
+
     /// The language that the fence of a code block names, as in `py`.
     pub fn of_fence(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
@@ -146,18 +174,32 @@ impl ScriptLanguage {
     }
 }
 
-/// The languages that can be run in a sandbox with the repository's tree.
+/// The languages that can be run in a sandbox with the repository's tree. What the model writes there changes nothing: a
+/// job's tools stay the same.
 ///
 /// # Errors
-/// The sandbox is lost.
-pub async fn script_languages(toolbox: &Toolbox) -> Result<Vec<ScriptLanguage>, CallError> {
+/// The sandbox is lost, or the base cannot be read.
+pub async fn script_languages(
+    toolbox: &Toolbox,
+    workspace: &Workspace,
+) -> Result<Vec<ScriptLanguage>, SuiteError> {
     let look_up: String = ROWS
         .iter()
-        .map(|row| format!("if {{ {}; }} >/dev/null 2>&1; then echo {}; fi\n", row.condition, row.name))
+        .map(|row| format!("if command -v {} >/dev/null 2>&1; then echo {}; fi\n", row.program, row.name))
         .collect();
     let spec = CommandSpec::shell(&format!("{OWN_ENVIRONMENTS}\n{look_up}"), LOOK_UP_MAX);
-    let found = toolbox.run(&spec).await?.output.to_text();
-    Ok(found.lines().filter_map(ScriptLanguage::named).collect())
+    let there = toolbox.run(&spec).await?.output.to_text();
+    let mut found = Vec::new();
+    for row in there.lines().filter_map(|name| ROWS.iter().find(|row| row.name == name)) {
+        if let Some((file, text)) = row.needs {
+            let content = workspace.base_file(file).await?.unwrap_or_default();
+            if !String::from_utf8_lossy(&content).lines().any(|line| line.trim().starts_with(text)) {
+                continue;
+            }
+        }
+        found.push(row.language);
+    }
+    Ok(found)
 }
 
 /// Environments that a setup makes at the repository's root, and the places of sources that a script imports.
@@ -214,6 +256,11 @@ mod tests {
                 assert_eq!(ScriptLanguage::of_fence(&fence.to_uppercase()), Some(language), "{fence}");
             }
         }
+        assert!(
+            ScriptLanguage::Php.is_program("<?php echo 1;") && !ScriptLanguage::Php.is_program("echo 1;")
+        );
+        assert!(!ScriptLanguage::Rust.is_program("let a = 1;") && ScriptLanguage::Python.is_program("a = 1"));
+        assert!(!ScriptLanguage::Shell.is_program(&"#".repeat(SCRIPT_BYTES_MAX + 1)));
         assert_eq!(ScriptLanguage::of_fence("console"), None);
         assert_eq!(ScriptLanguage::named("cobol"), None);
     }

@@ -81,8 +81,9 @@ pub async fn run_suite_as_far_as_possible(
     settings: &JobSettings,
 ) -> Result<TestRun, CallError> {
     match run_suite_to_the_end(toolbox, settings).await? {
-        Some(run) => Ok(run),
-        None => run_suite_of_tree(toolbox, settings).await,
+        // A runner of another version may not know the option.
+        Some(run) if run.report.is_known() || run.exited_successfully() => Ok(run),
+        Some(_) | None => run_suite_of_tree(toolbox, settings).await,
     }
 }
 

@@ -37,8 +37,10 @@ const ISSUES_MAX: usize = 500;
 /// A webhook gets this long to arrive by itself: it has the text that the issue had when it was labelled.
 const GRACE_MAX: Duration = Duration::from_secs(120);
 
-/// Between repositories being added and the search for labels in them.
+/// Between repositories being added and the search for labels in them: events come in groups.
 const ADDED_PAUSE: Duration = Duration::from_secs(2);
+/// Between two such searches. Anybody can install and uninstall a public App as often as they like.
+const ADDED_PAUSE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Recovers missed webhooks.
 pub struct Reconciler {
@@ -103,6 +105,7 @@ impl Reconciler {
 
     /// Works until `shutdown`. An error ends a part of a round; the next round tries again.
     pub async fn run(mut self, shutdown: &CancellationToken) {
+        let mut after_added = ADDED_PAUSE;
         loop {
             self.round += 1;
             let span = info_span!("reconcile", round = self.round);
@@ -110,15 +113,19 @@ impl Reconciler {
                 pause = self.reconcile().instrument(span) => pause,
                 () = shutdown.cancelled() => return,
             };
+            // A longer pause than usual is GitHub's wish.
+            let is_asked_to_wait = pause > self.every;
             let next = async {
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    // Events come in groups: one round for all of them.
-                    () = self.added.notified() => tokio::time::sleep(pause.min(ADDED_PAUSE)).await,
+                    () = tokio::time::sleep(pause) => ADDED_PAUSE,
+                    () = self.added.notified(), if !is_asked_to_wait => {
+                        tokio::time::sleep(pause.min(after_added)).await;
+                        ADDED_PAUSE_AGAIN
+                    }
                 }
             };
             tokio::select! {
-                () = next => {}
+                pause = next => after_added = pause,
                 () = shutdown.cancelled() => return,
             }
         }

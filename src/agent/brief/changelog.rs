@@ -92,14 +92,18 @@ fn fragment_name(issue: IssueNumber, names: &[String]) -> String {
     let kinds = ["bugfix", "fixed", "fix", "change"];
     let kind = kinds.into_iter().find(|kind| fragments().any(|name| name.split('.').nth(1) == Some(kind)));
     let number = if issue.0 == 0 { "+fix".to_owned() } else { issue.0.to_string() };
-    let extension =
-        extension.unwrap_or_else(|| if names.is_empty() { ".rst".to_owned() } else { String::new() });
+    let has_none = fragments().next().is_none();
+    let extension = extension.unwrap_or_else(|| if has_none { ".rst".to_owned() } else { String::new() });
     format!("{number}.{}{extension}", kind.unwrap_or("bugfix"))
 }
 
-/// Whether a file in a directory of fragments is one: its name begins with an issue's number or a `+`.
+/// Whether a file in a directory of fragments is one: an issue's number or a `+`, then what kind of change it is.
 fn is_fragment(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_digit() || first == '+') && name.contains('.')
+    let mut parts = name.split('.');
+    let (first, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_number = !first.is_empty() && first.chars().all(|letter| letter.is_ascii_digit());
+    let is_kind = kind.len() > 2 && kind.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '_');
+    (is_number || first.starts_with('+')) && is_kind && !name.ends_with('/')
 }
 
 /// The heading of the section for the next release.
@@ -133,6 +137,8 @@ mod tests {
             fragment_name(IssueNumber(issue), &names)
         };
         assert_eq!(name(12, &[]), "12.bugfix.rst");
+        assert_eq!(name(12, &[".gitignore", "README.md"]), "12.bugfix.rst");
+        assert!(!["1.0.0.md", "2024-05-01.md", "1.2/", "12.md"].into_iter().any(is_fragment));
         assert_eq!(name(12, &["README.md", "9.feature.md"]), "12.bugfix.md");
         assert_eq!(name(12, &["7.change.rst", "8.fixed.rst"]), "12.fixed.rst");
         assert_eq!(name(12, &["7.bugfix"]), "12.bugfix");

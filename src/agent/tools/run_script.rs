@@ -10,12 +10,9 @@ use super::run_command::describe;
 use super::{Tool, ToolAnswer, ToolContext, changes_of, parse_arguments, spec_of};
 use crate::domain::ToolSpec;
 use crate::sandbox::{CallError, SandboxError};
-use crate::testing::{ScriptLanguage, SuiteError, run_script};
+use crate::testing::{SCRIPT_BYTES_MAX, ScriptLanguage, SuiteError, run_script};
 
 pub(super) const NAME: &str = "run_script";
-
-/// The longest script, in bytes.
-const SCRIPT_BYTES_MAX: usize = 64 << 10;
 
 /// What scripts a job's model can run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,9 +71,15 @@ impl Tool for RunScriptTool {
         let Some(environment) = context.scripts else {
             return refuse("Scripts cannot be run here.".to_owned());
         };
-        let toolbox = match environment.for_script(changes_of(&context.written)).await.map_err(fatal)? {
-            Ok(toolbox) => toolbox,
-            Err(failure) => {
+        let toolbox = match environment.for_script(changes_of(&context.written)).await {
+            Ok(Ok(toolbox)) => toolbox,
+            // The agent's own sandbox works, and the job goes on without scripts.
+            Err(SuiteError::Sandbox(error)) if !matches!(error, SandboxError::Protocol(_)) => {
+                tracing::warn!(%error, "sandbox for a script could not be started");
+                return refuse("A sandbox for scripts cannot be started now. Go on without.".to_owned());
+            }
+            Err(error) => return Err(fatal(error)),
+            Ok(Err(failure)) => {
                 return refuse(format!(
                     "The sandbox for the script could not be set up: {}",
                     failure.describe()
@@ -85,7 +88,14 @@ impl Tool for RunScriptTool {
         };
         let result = run_script(&toolbox, context.settings, language, &script).await;
         toolbox.shut_down().await;
-        Ok(ToolAnswer::Text(describe(language.name(), &result?, &[])))
+        match result {
+            Ok(result) => Ok(ToolAnswer::Text(describe(language.name(), &result, &[]))),
+            // It was the script's sandbox, not the agent's.
+            Err(CallError::Fatal(SandboxError::Gone(why) | SandboxError::DiskFull(why))) => {
+                refuse(format!("The script's sandbox was lost: {why}."))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -17,4 +17,5 @@ pub use event::{
 pub use loop_detection::{LoopDetector, LoopNotice, SURCHARGE_CALLS};
 pub use plan_result::{PlanResult, commands_in_words};
 pub use queries::{RecordedBase, RecordedVerdict, Transcript};
+pub use stuck_detection::NOTHING_NEW;
 pub use tool_effect::ToolEffect;

@@ -1,18 +1,22 @@
 //! Detects a model that learns nothing any more: turn after turn without a text that it has not read, and without a
-//! result that it has not seen. Reading again what it wrote itself, and changing files, brings nothing new by itself; the
-//! test run after it does, if something else fails or passes than in any run before. A pure function of the transcript's
-//! events.
+//! result that it has not seen. Reading again what it wrote itself, and changing a file again, brings nothing new by
+//! itself; the test run after it does, if something else fails or passes than in any run before. A pure function of the
+//! transcript's events.
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{ToolEffect, TranscriptEvent};
-use crate::domain::{AssistantBlock, Message, TestRun, ToolArguments, ToolCall, ToolResult};
+use crate::domain::{AssistantBlock, Message, TestCase, TestRun, ToolArguments, ToolCall, ToolResult};
 
 /// After so many turns without news, the model is told to say what it knows or to ask.
 const NOTICE_TURNS: u32 = 10;
 /// After so many, the job ends.
 const STUCK_TURNS: u32 = 16;
+/// So many lines that were not shown before are news, in a file that the model changed: its own changes are fewer.
+const NEW_LINES_MIN: usize = 10;
+/// What the notice says, so that it is recognised in a transcript.
+pub const NOTHING_NEW: &str = "nothing has been new";
 /// Results that are remembered. A job's turns are limited, so honest work stays far below.
 const SEEN_MAX: usize = 100_000;
 
@@ -21,24 +25,32 @@ const SEEN_MAX: usize = 100_000;
 pub(super) struct StuckDetector {
     /// The calls that wait for their results.
     pending: Vec<ToolCall>,
-    /// Hashes of all results.
+    /// Hashes of all results, and of the lines that were read.
     seen: HashSet<u64>,
     /// The files that the model changed.
     written: BTreeSet<String>,
     /// Whether the present turn brought something new.
     has_news: bool,
+    /// Turns without news.
     turns: u32,
+    /// How many there were when the model was told.
+    noticed_at: Option<u32>,
 }
 
 impl StuckDetector {
     /// Turns without news, if the model must be told about it now.
     pub(super) fn due(&self) -> Option<u32> {
-        (self.turns == NOTICE_TURNS).then_some(self.turns)
+        (self.turns >= NOTICE_TURNS && self.noticed_at.is_none()).then_some(self.turns)
     }
 
-    /// Turns without news, if there were so many that the job ends.
+    /// Turns without news, if there were so many after the notice that the job ends.
     pub(super) fn stuck_for(&self) -> Option<u32> {
-        (self.turns >= STUCK_TURNS).then_some(self.turns)
+        let after = self.turns.saturating_sub(self.noticed_at?);
+        (after >= STUCK_TURNS - NOTICE_TURNS).then_some(self.turns)
+    }
+
+    fn begin_again(&mut self) {
+        (self.turns, self.noticed_at) = (0, None);
     }
 
     /// Takes one more event into account.
@@ -56,29 +68,50 @@ impl StuckDetector {
                 for (call, result) in calls.iter().zip(results) {
                     self.add_result(call, result);
                 }
-                if !calls.is_empty() {
-                    self.turns = if self.has_news { 0 } else { self.turns + 1 };
+                match self.has_news {
+                    true => self.begin_again(),
+                    false if !calls.is_empty() => self.turns += 1,
+                    false => {}
                 }
                 self.has_news = false;
             }
-            TranscriptEvent::AgentTestRun { run }
-            | TranscriptEvent::VerdictReached { run: Some(run), .. } => {
-                self.see(&outcome_of(run));
+            TranscriptEvent::MessageAdded { message: Message::User { text }, .. } => {
+                if text.contains(NOTHING_NEW) {
+                    self.noticed_at = Some(self.turns);
+                }
             }
-            TranscriptEvent::VerdictReached { run: None, explanation, .. } => {
-                self.see(&without_digits(explanation));
+            TranscriptEvent::AgentTestRun { run } => self.see(&outcome_of(run)),
+            TranscriptEvent::VerdictReached { run, explanation, .. } => {
+                self.see(&(run.as_ref().map(outcome_of), without_digits(explanation)));
             }
-            TranscriptEvent::Checkpoint { paths, .. } => self.written.extend(paths.iter().cloned()),
+            // What the model cannot see any more, it has to read again.
+            TranscriptEvent::Compacted { .. } | TranscriptEvent::ResultsElided { .. } => {
+                self.seen.clear();
+                self.begin_again();
+            }
+            // Work that spreads over many files gets on, though nothing of it is new to the model.
+            TranscriptEvent::Checkpoint { paths, .. } => {
+                for path in paths {
+                    self.has_news |= self.written.insert(path.clone());
+                }
+            }
             // A person spoke, or gave more to spend.
-            TranscriptEvent::Resumed { .. } => self.turns = 0,
+            TranscriptEvent::Resumed { .. } => self.begin_again(),
             _ => {}
         }
     }
 
     fn add_result(&mut self, call: &ToolCall, result: &ToolResult) {
         match ToolEffect::of(&call.name).unwrap_or(ToolEffect::Reads) {
-            ToolEffect::Reads if self.is_of_own_file(call) => {}
-            ToolEffect::Reads => self.see(&(&call.name, &result.text)),
+            ToolEffect::Reads => {
+                let had_news = self.has_news;
+                let is_own = self.is_of_own_file(call);
+                self.see(&(&call.name, &result.text));
+                let new_lines = result.text.lines().filter(|line| self.is_new_line(line)).count();
+                if is_own && new_lines < NEW_LINES_MIN {
+                    self.has_news = had_news;
+                }
+            }
             // A run of the suite and a verdict have events of their own.
             ToolEffect::Tries if call.name == "run_tests" || call.name == "finish" => {}
             ToolEffect::Tries => self.see(&without_digits(&result.text)),
@@ -94,17 +127,30 @@ impl StuckDetector {
     }
 
     fn see(&mut self, what: &impl Hash) {
-        let mut hasher = DefaultHasher::new();
-        what.hash(&mut hasher);
         if self.seen.len() < SEEN_MAX {
-            self.has_news |= self.seen.insert(hasher.finish());
+            self.has_news |= self.seen.insert(hash_of(what));
         }
+    }
+
+    /// Whether a line of a file was not shown before, whatever its number is now.
+    fn is_new_line(&mut self, line: &str) -> bool {
+        let text = line.trim_start().trim_start_matches(|letter: char| letter.is_ascii_digit()).trim();
+        self.seen.len() < SEEN_MAX && self.seen.insert(hash_of(&("line", text)))
     }
 }
 
-/// What a run tells: how it ended and which tests do not pass. Where it names none, its output without numbers.
-fn outcome_of(run: &TestRun) -> (String, Option<String>, BTreeSet<String>, String) {
-    let red: BTreeSet<String> = run.report.red().map(|case| run.report.title(case)).collect();
+fn hash_of(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a run tells: how it ended, and which tests do not pass with which messages. Where it names none, its output
+/// without numbers.
+fn outcome_of(run: &TestRun) -> (String, Option<String>, BTreeSet<(String, String)>, String) {
+    let message = |case: &TestCase| without_digits(case.message.as_deref().unwrap_or_default());
+    let red: BTreeSet<(String, String)> =
+        run.report.red().map(|case| (run.report.title(case), message(case))).collect();
     let output = match red.is_empty() && !run.exited_successfully() {
         true => without_digits(&run.result.output.to_text()),
         false => String::new(),
@@ -125,8 +171,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        BoundedOutput, ExitStatus, ProcessOutput, ReportBuilder, ReportFormat, ReportSource, TestCase,
-        TestOutcome,
+        BoundedOutput, ExitStatus, ProcessOutput, ReportBuilder, ReportFormat, ReportSource, TestOutcome,
     };
 
     fn message(message: Message) -> TranscriptEvent {
@@ -154,6 +199,10 @@ mod tests {
         detector.apply(&message(Message::Assistant { blocks: calls.iter().map(call).collect() }));
         before.iter().for_each(|event| detector.apply(event));
         detector.apply(&message(Message::ToolResults { results: calls.iter().map(result).collect() }));
+        if let Some(turns) = detector.due() {
+            let text = format!("Notice: For {turns} turns {NOTHING_NEW}.");
+            detector.apply(&message(Message::User { text }));
+        }
     }
 
     fn edit(detector: &mut StuckDetector, number: usize) {
@@ -191,26 +240,24 @@ mod tests {
     #[test]
     fn changes_after_which_the_same_tests_fail_bring_nothing_new() {
         let mut detector = StuckDetector::default();
+        edit(&mut detector, 100);
         tests(&mut detector, &["a", "b"]);
-        let mut notices = Vec::new();
         for number in 0..8 {
             assert_eq!(detector.stuck_for(), None, "{number}");
             edit(&mut detector, number);
-            notices.extend(detector.due());
             turn(
                 &mut detector,
                 &[("read_file", json!({"path": "./src/a.rs"}), &number.to_string())],
                 &[run(&["b", "a"])],
             );
-            notices.extend(detector.due());
         }
-        assert_eq!((notices, detector.stuck_for()), (vec![10], Some(16)));
+        assert_eq!((detector.noticed_at, detector.stuck_for()), (Some(10), Some(16)));
     }
 
     #[test]
     fn new_file_or_another_failure_is_news() {
         let mut detector = StuckDetector::default();
-        for number in 0..15 {
+        for number in 0..16 {
             edit(&mut detector, number);
         }
         assert_eq!((detector.turns, detector.stuck_for()), (15, None));
@@ -247,11 +294,48 @@ mod tests {
             turn(&mut detector, &[("finish", json!({}), "refused")], &[verdict(text)]);
             assert_eq!(detector.turns, turns, "{text}");
         }
-        for number in 0..16 {
+        for number in 0..17 {
             edit(&mut detector, number);
         }
         assert!(detector.stuck_for().is_some());
         turn(&mut detector, &[], &[]);
         assert_eq!(detector.turns, 16);
+    }
+
+    #[test]
+    fn rest_of_an_own_file_another_message_and_a_shorter_context_bring_news() {
+        let mut detector = StuckDetector::default();
+        edit(&mut detector, 1);
+        let read = |detector: &mut StuckDetector, text: &str| {
+            turn(detector, &[("read_file", json!({"path": "src/a.rs"}), text)], &[]);
+            detector.turns
+        };
+        let window = |from: usize| {
+            (from..from + 20).map(|n| format!("{n}  line {}\n", "x".repeat(n))).collect::<String>()
+        };
+        assert_eq!((read(&mut detector, &window(1)), read(&mut detector, &window(1))), (0, 1));
+        assert_eq!((read(&mut detector, &window(40)), read(&mut detector, &window(43))), (0, 1));
+        let failing = |detector: &mut StuckDetector, why: &str| {
+            let TranscriptEvent::AgentTestRun { mut run } = run(&["a"]) else { unreachable!() };
+            run.report.cases[0].message = Some(why.to_owned());
+            turn(detector, &[("run_tests", json!({}), "red")], &[TranscriptEvent::AgentTestRun { run }]);
+            detector.turns
+        };
+        assert_eq!((failing(&mut detector, "ImportError"), failing(&mut detector, "got 1, not 2")), (0, 0));
+        assert_eq!(failing(&mut detector, "got 3, not 2"), 1);
+        detector.apply(&TranscriptEvent::ResultsElided { first: 1, last: 2 });
+        assert_eq!(read(&mut detector, &window(1)), 0);
+    }
+
+    #[test]
+    fn job_of_an_earlier_version_is_told_before_it_ends() {
+        let mut detector = StuckDetector::default();
+        edit(&mut detector, 0);
+        detector.turns = 30;
+        assert_eq!((detector.due(), detector.stuck_for()), (Some(30), None));
+        edit(&mut detector, 1);
+        assert_eq!((detector.noticed_at, detector.stuck_for()), (Some(31), None));
+        (2..8).for_each(|number| edit(&mut detector, number));
+        assert_eq!(detector.stuck_for(), Some(37));
     }
 }

@@ -17,7 +17,7 @@ pub enum ToolEffect {
 /// Every tool that a model has or had. A test of the tools fails if one is missing.
 const EFFECTS: &[(&str, ToolEffect)] = &[
     ("ask_human", ToolEffect::Speaks),
-    ("check_files", ToolEffect::Tries),
+    ("check_files", ToolEffect::Reads),
     ("delete_file", ToolEffect::Changes),
     ("edit_file", ToolEffect::Changes),
     ("find_symbol", ToolEffect::Reads),

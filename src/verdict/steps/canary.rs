@@ -71,18 +71,26 @@ impl Verifier<'_> {
             return Ok(());
         };
         let tree = self.with_planted(&candidate.changes(), &planted, &planted.canary).await?;
-        // A run that stops at its first failure may not reach them, and which failure is the first may be chance.
-        let longer = Reference { baseline: Cow::Borrowed(&*reference.baseline), to_the_end: true };
-        let run = match self.run_at(&tree, "canary", &longer).await? {
+        let mut length = Reference { baseline: Cow::Borrowed(&*reference.baseline), ..*reference };
+        let mut run = match self.run_at(&tree, "canary", &length).await? {
             Ok(run) => run,
             Err(why) => return Err(Rejection::new(why).into()),
         };
+        // A run that stopped at its first failure may not have reached them, and which failure is the first may be chance.
+        // Only then is the runner told to go on: source could tell such a run from the one that is judged.
+        if !planted.missing_in(&run).is_empty() && has_stopped_early(&run, verdict) {
+            length.to_the_end = true;
+            run = match self.run_at(&tree, "canary-to-the-end", &length).await? {
+                Ok(run) => run,
+                Err(why) => return Err(Rejection::new(why).into()),
+            };
+        }
         let missing = planted.missing_in(&run);
         let mut undone = undone_in(&run, verdict, showing);
         // Where a file is one test, it fails with them.
         undone.retain(|name| !planted.is_named(name));
         if !undone.is_empty()
-            && let Ok(again) = self.run_at(&tree, "canary-again", &longer).await?
+            && let Ok(again) = self.run_at(&tree, "canary-again", &length).await?
         {
             let again = undone_in(&again, verdict, showing);
             undone.retain(|name| again.contains(name));
@@ -109,6 +117,7 @@ impl Verifier<'_> {
         // Perhaps no run reports tests in this file. Only the whole suite tells: a selection of the file can reach what the
         // suite never runs.
         let base = self.with_planted(&[], &planted, &planted.at_base).await?;
+        let longer = Reference { baseline: Cow::Borrowed(&*reference.baseline), to_the_end: true };
         let at_base = self.run_at(&base, "canary-base", &longer).await?.ok();
         let expected = at_base.as_ref().map(|at_base| planted.named_in(at_base)).unwrap_or_default();
         // A runner that cannot be told to go on does not reach all of them, and perhaps others than the base's run did.
@@ -297,6 +306,12 @@ fn named_paths(report: &TestReport) -> HashSet<String> {
         modules.chain(first.map(str::to_owned)).chain(case.group.clone()).chain(located).collect::<Vec<_>>()
     };
     report.cases.iter().flat_map(of_case).take(PATHS_MAX).collect()
+}
+
+/// Whether a failing run did not come to tests that the other run has.
+fn has_stopped_early(run: &TestRun, verdict: &TestRun) -> bool {
+    let is_missing = |case: &TestCase| run.report.same(case).is_none();
+    !run.exited_successfully() && run.report.is_red() && verdict.report.cases.iter().any(is_missing)
 }
 
 /// Those of `tests` that pass in `verdict` and that `run` names as not passed.

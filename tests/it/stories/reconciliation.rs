@@ -41,9 +41,6 @@ async fn repositories_that_are_added_are_searched_at_once() {
     world.deliver("installation_repositories", "e1", &payload("removed")).await;
     world.deliver("installation_repositories", "e2", &payload("added")).await;
     world.until("another round", |world| rounds(world) == 2).await;
-    world.deliver("installation", "e3", &payload("suspend")).await;
-    world.deliver("installation", "e4", &payload("created")).await;
-    world.until("a third round", |world| rounds(world) == 3).await;
     world.end().await;
 }
 

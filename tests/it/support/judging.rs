@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use mendwright::domain::{Change, ChangedContent, FileMode, JobSettings, RepositoryId, SandboxKind};
+use mendwright::domain::{
+    AllowedHost, Change, ChangedContent, FileMode, JobSettings, RepositoryId, SandboxKind,
+};
 use mendwright::sandbox::{Root, SandboxSpec, connect_default, detect_toolchains};
 use mendwright::setup::{Environment, SetupLocks, SetupPolicy};
 use mendwright::testing::run_suite_of_tree;
@@ -40,11 +42,33 @@ pub async fn judge(
     defences: Defences,
 ) -> Verdict {
     let directory = tempfile::tempdir().unwrap();
+    let environment = environment_of(repository, directory.path(), settings).await;
+    let base = environment.workspace().base_tree().await.unwrap();
+    let toolbox = environment.fresh(&base, "work").await.unwrap().unwrap();
+    let baseline = defences.seen(run_suite_of_tree(&toolbox, settings).await.unwrap());
+    toolbox.shut_down().await;
+    let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
+    verifier.judge(changes, None).await.unwrap()
+}
+
+/// The environment of a job on the repository's last commit, over bubblewrap. Its own files go to `directory`.
+pub async fn environment_of(repository: &Path, directory: &Path, settings: &JobSettings) -> Environment {
+    environment_with(repository, directory, settings, Vec::new()).await
+}
+
+/// The same, with hosts that the agent and the tests may reach.
+pub async fn environment_with(
+    repository: &Path,
+    directory: &Path,
+    settings: &JobSettings,
+    allowed_hosts: Vec<AllowedHost>,
+) -> Environment {
     let access = LocalRepository::open(repository).unwrap().access().unwrap();
-    let mirrors = Mirrors::new(directory.path().join("mirrors"));
+    let mirrors = Mirrors::new(directory.join("mirrors"));
     let workspace = mirrors.fetch(RepositoryId(1), &access, "HEAD").await.unwrap();
     let spec = SandboxSpec {
         root: Root::Host { toolchains: detect_toolchains() },
+        allowed_hosts,
         ..SandboxSpec::named(format!("judging-{}", std::process::id()))
     };
     let environment = Environment::of(
@@ -56,11 +80,5 @@ pub async fn judge(
         RepositoryId(1),
         SetupLocks::default(),
     );
-    let environment = environment.await.unwrap();
-    let base = environment.workspace().base_tree().await.unwrap();
-    let toolbox = environment.fresh(&base, "work").await.unwrap().unwrap();
-    let baseline = defences.seen(run_suite_of_tree(&toolbox, settings).await.unwrap());
-    toolbox.shut_down().await;
-    let verifier = Verifier { defences, ..Verifier::new(&environment, &baseline) };
-    verifier.judge(changes, None).await.unwrap()
+    environment.await.unwrap()
 }
