@@ -75,10 +75,10 @@ impl StuckDetector {
                 }
                 self.has_news = false;
             }
-            TranscriptEvent::MessageAdded { message: Message::User { text }, .. } => {
-                if text.contains(NOTHING_NEW) {
-                    self.noticed_at = Some(self.turns);
-                }
+            TranscriptEvent::MessageAdded { message: Message::User { text }, .. }
+                if text.contains(NOTHING_NEW) =>
+            {
+                self.noticed_at = Some(self.turns);
             }
             TranscriptEvent::AgentTestRun { run } => self.see(&outcome_of(run)),
             TranscriptEvent::VerdictReached { run, explanation, .. } => {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn job_of_an_earlier_version_is_told_before_it_ends() {
+    fn job_of_an_earlier_version_gets_the_notice_before_it_ends() {
         let mut detector = StuckDetector::default();
         edit(&mut detector, 0);
         detector.turns = 30;
