@@ -1,7 +1,7 @@
-//! Markdown as GitHub shows it: what a reader of the rendered page sees ([`visible_text`]), and which
-//! lines are its author's own words ([`lines_outside_code`]), and its blocks of code ([`code_blocks`]). A CommonMark parser with GitHub's extensions
-//! decides; no regular expression guesses. Plain functions on text, bounded in input and steps. Knows
-//! nothing about issues, commands or models.
+//! Markdown as GitHub shows it: what a reader of the rendered page sees ([`visible_text`]), which lines are its
+//! author's own words ([`lines_outside_code`]), and its blocks of code ([`code_blocks()`]). A CommonMark parser with
+//! GitHub's extensions decides; no regular expression guesses. Plain functions on text, bounded in input and steps.
+//! Knows nothing about issues, commands or models.
 //!
 //! Sources: <https://github.github.com/gfm/> for the syntax; for raw HTML, the HTML standard's
 //! "Tokenization", and the elements that GitHub lets through
