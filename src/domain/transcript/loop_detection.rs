@@ -118,6 +118,7 @@ impl LoopDetector {
                 Message::ToolResults { results } => {
                     let calls = std::mem::take(&mut self.pending);
                     self.add_results(&calls, results);
+                    self.stuck.add_results(&calls, results);
                     self.due.extend(self.stuck.due().map(|turns| LoopNotice::NothingNew { turns }));
                 }
                 Message::User { .. } => self.pending.clear(),
@@ -158,7 +159,7 @@ impl LoopDetector {
     fn add_results(&mut self, calls: &[ToolCall], results: &[ToolResult]) {
         let (mut changed, mut tried) = (false, false);
         for (call, result) in calls.iter().zip(results) {
-            match effect_of(call) {
+            match ToolEffect::of_call(call) {
                 ToolEffect::Changes if !result.is_error => changed = true,
                 ToolEffect::Tries => {
                     tried = true;
@@ -196,7 +197,7 @@ impl LoopDetector {
         let is_same = |other: &&RememberedCall| other.call == call_hash && other.result == result_hash;
         let times = self.calls.iter().filter(is_same).count() + 1;
         let is_noticed = self.calls.iter().filter(is_same).any(|other| other.is_noticed);
-        if effect_of(call) == ToolEffect::Changes && !result.is_error && times == 1 {
+        if ToolEffect::of_call(call) == ToolEffect::Changes && !result.is_error && times == 1 {
             // After a change of files, the same call asks something new.
             self.calls.clear();
         }
@@ -218,11 +219,6 @@ fn call_in(block: &AssistantBlock) -> Option<&ToolCall> {
         AssistantBlock::ToolCall(call) => Some(call),
         AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
     }
-}
-
-/// What a call does. A call of a tool that does not exist reads why.
-fn effect_of(call: &ToolCall) -> ToolEffect {
-    ToolEffect::of(&call.name).unwrap_or(ToolEffect::Reads)
 }
 
 fn hash_of_call(call: &ToolCall) -> u64 {

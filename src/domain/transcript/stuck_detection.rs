@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{ToolEffect, TranscriptEvent};
-use crate::domain::{AssistantBlock, Message, TestCase, TestRun, ToolArguments, ToolCall, ToolResult};
+use crate::domain::{Message, TestCase, TestRun, ToolArguments, ToolCall, ToolResult};
 
 /// After so many turns without news, the model is told to say what it knows or to ask.
 const NOTICE_TURNS: u32 = 10;
@@ -23,8 +23,6 @@ const SEEN_MAX: usize = 100_000;
 /// What a model has learnt so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct StuckDetector {
-    /// The calls that wait for their results.
-    pending: Vec<ToolCall>,
     /// Hashes of all results, and of the lines that were read.
     seen: HashSet<u64>,
     /// The files that the model changed.
@@ -53,28 +51,9 @@ impl StuckDetector {
         (self.turns, self.noticed_at) = (0, None);
     }
 
-    /// Takes one more event into account.
+    /// Takes one more event into account, but for calls and their results.
     pub(super) fn apply(&mut self, event: &TranscriptEvent) {
         match event {
-            TranscriptEvent::MessageAdded { message: Message::Assistant { blocks }, .. } => {
-                let calls = blocks.iter().filter_map(|block| match block {
-                    AssistantBlock::ToolCall(call) => Some(call.clone()),
-                    AssistantBlock::Text { .. } | AssistantBlock::Opaque { .. } => None,
-                });
-                self.pending = calls.collect();
-            }
-            TranscriptEvent::MessageAdded { message: Message::ToolResults { results }, .. } => {
-                let calls = std::mem::take(&mut self.pending);
-                for (call, result) in calls.iter().zip(results) {
-                    self.add_result(call, result);
-                }
-                match self.has_news {
-                    true => self.begin_again(),
-                    false if !calls.is_empty() => self.turns += 1,
-                    false => {}
-                }
-                self.has_news = false;
-            }
             TranscriptEvent::MessageAdded { message: Message::User { text }, .. }
                 if text.contains(NOTHING_NEW) =>
             {
@@ -101,8 +80,21 @@ impl StuckDetector {
         }
     }
 
+    /// Takes a turn's calls and their results into account. What was recorded before them counts for the same turn.
+    pub(super) fn add_results(&mut self, calls: &[ToolCall], results: &[ToolResult]) {
+        for (call, result) in calls.iter().zip(results) {
+            self.add_result(call, result);
+        }
+        match self.has_news {
+            true => self.begin_again(),
+            false if !calls.is_empty() => self.turns += 1,
+            false => {}
+        }
+        self.has_news = false;
+    }
+
     fn add_result(&mut self, call: &ToolCall, result: &ToolResult) {
-        match ToolEffect::of(&call.name).unwrap_or(ToolEffect::Reads) {
+        match ToolEffect::of_call(call) {
             ToolEffect::Reads => {
                 let had_news = self.has_news;
                 let is_own = self.is_of_own_file(call);
@@ -184,21 +176,19 @@ mod tests {
         calls: &[(&str, serde_json::Value, &str)],
         before: &[TranscriptEvent],
     ) {
-        let call = |(name, arguments, _): &(&str, serde_json::Value, &str)| {
-            AssistantBlock::ToolCall(ToolCall {
-                id: "c".into(),
-                name: (*name).to_owned(),
-                arguments: ToolArguments::Json(arguments.clone()),
-            })
+        let call = |(name, arguments, _): &(&str, serde_json::Value, &str)| ToolCall {
+            id: "c".into(),
+            name: (*name).to_owned(),
+            arguments: ToolArguments::Json(arguments.clone()),
         };
         let result = |(_, _, text): &(&str, serde_json::Value, &str)| ToolResult {
             call_id: "c".into(),
             text: (*text).to_owned(),
             is_error: false,
         };
-        detector.apply(&message(Message::Assistant { blocks: calls.iter().map(call).collect() }));
         before.iter().for_each(|event| detector.apply(event));
-        detector.apply(&message(Message::ToolResults { results: calls.iter().map(result).collect() }));
+        let results: Vec<ToolResult> = calls.iter().map(result).collect();
+        detector.add_results(&calls.iter().map(call).collect::<Vec<_>>(), &results);
         if let Some(turns) = detector.due() {
             let text = format!("Notice: For {turns} turns {NOTHING_NEW}.");
             detector.apply(&message(Message::User { text }));

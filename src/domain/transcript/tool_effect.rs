@@ -1,6 +1,8 @@
 //! What each tool does, as far as a model that goes in circles is concerned. The names of tools are in stored
 //! transcripts, so this does not depend on which tools there are now: a tool that no longer exists keeps its row.
 
+use crate::domain::ToolCall;
+
 /// What a tool does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToolEffect {
@@ -43,5 +45,10 @@ impl ToolEffect {
     /// What the tool of that name does; `None`: there is no such tool.
     pub fn of(tool: &str) -> Option<Self> {
         EFFECTS.iter().find(|(name, _)| *name == tool).map(|(_, effect)| *effect)
+    }
+
+    /// What a call does. A call of a tool that does not exist reads why.
+    pub(super) fn of_call(call: &ToolCall) -> Self {
+        Self::of(&call.name).unwrap_or(Self::Reads)
     }
 }
