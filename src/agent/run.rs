@@ -19,7 +19,7 @@ const IDLE_TURNS_MAX: usize = 3;
 impl Agent<'_> {
     /// Runs until there is an ending. `state` is what the transcript says, and follows it.
     pub async fn run(&self, state: &mut Conversation) -> Result<AgentEnding, AgentError> {
-        let registry = self.role.registry(self.settings, self.abilities().await?);
+        let registry = self.role.registry(self.settings, self.abilities().await?.clone());
         let mut overflows = 0;
         loop {
             let calls = state.pending_calls();
@@ -59,19 +59,20 @@ impl Agent<'_> {
         }
     }
 
-    /// What the tools can do in this sandbox.
-    async fn abilities(&self) -> Result<Abilities, AgentError> {
-        let package_json = self.workspace.base_file("package.json").await?;
-        let selectable = Selectable::of(&self.settings.test_command, package_json.as_deref());
-        let is_fix = self.role == AgentRole::Fix;
-        let scripts = if is_fix { self.scripts().await? } else { Scripts::default() };
-        let linters = if is_fix { self.linters().await? } else { Linters::default() };
-        Ok(Abilities { selectable, scripts, linters })
+    /// What the tools can do in this sandbox. It is looked for once.
+    pub(super) async fn abilities(&self) -> Result<&Abilities, AgentError> {
+        self.abilities.get_or_try_init(|| self.find_abilities()).await
     }
 
-    /// The linters that the repository configures.
-    pub(super) async fn linters(&self) -> Result<Linters, AgentError> {
-        Ok(find_linters(self.toolbox, self.workspace).await?)
+    async fn find_abilities(&self) -> Result<Abilities, AgentError> {
+        let package_json = self.workspace.base_file("package.json").await?;
+        let selectable = Selectable::of(&self.settings.test_command, package_json.as_deref());
+        if self.role != AgentRole::Fix {
+            let (scripts, linters) = (Scripts::default(), Linters::default());
+            return Ok(Abilities { selectable, scripts, linters });
+        }
+        let linters = find_linters(self.toolbox, self.workspace).await?;
+        Ok(Abilities { selectable, scripts: self.scripts().await?, linters })
     }
 
     /// What the model can run as a script.

@@ -1,6 +1,8 @@
 //! What an agent works with, how its work ends, and what both the loop and the tool calls need: recording
 //! an event, and loading what was written before a restart. Imports neither of them.
 
+use tokio::sync::OnceCell;
+
 use crate::domain::{
     BudgetExhausted, Change, ChangedContent, JobSettings, Message, SetupRecipe, ToolResult, TranscriptEvent,
 };
@@ -79,6 +81,8 @@ pub struct Agent<'a> {
     pub workspace: &'a Workspace,
     /// The job's rules and limits.
     pub settings: &'a JobSettings,
+    /// What its tools can do in the sandbox; empty until it is looked for.
+    pub abilities: OnceCell<Abilities>,
     /// Starts sandboxes for scripts of the model; `None`: it may run none.
     pub scripts: Option<&'a Environment>,
     /// The job's transcript.

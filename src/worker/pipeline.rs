@@ -175,6 +175,7 @@ async fn agent_and_verdict(
         toolbox: &prepared.toolbox,
         workspace: prepared.environment.workspace(),
         settings,
+        abilities: Default::default(),
         scripts: context.policy.setup.scripts.then_some(&prepared.environment),
         journal,
     };

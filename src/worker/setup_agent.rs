@@ -203,6 +203,7 @@ impl SetupSearch<'_> {
             toolbox,
             workspace: self.trial.workspace,
             settings,
+            abilities: Default::default(),
             scripts: None,
             journal: self.journal,
         };

@@ -192,6 +192,7 @@ async fn work() {
         toolbox: &toolbox,
         workspace: &workspace,
         settings: &settings,
+        abilities: Default::default(),
         scripts: None,
         journal: &journal,
     };

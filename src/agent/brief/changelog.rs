@@ -16,9 +16,9 @@ impl Agent<'_> {
     pub(super) async fn changelog_convention(&self, issue: IssueNumber) -> Result<String, AgentError> {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let mut towncrier = None;
-        for (file, table) in [("towncrier.toml", "tool.towncrier"), ("pyproject.toml", "tool.towncrier")] {
+        for file in ["towncrier.toml", "pyproject.toml"] {
             let configuration = self.workspace.base_file(file).await?.map(text);
-            towncrier = towncrier.or(configuration.and_then(|text| fragments_directory(&text, table)));
+            towncrier = towncrier.or(configuration.and_then(|text| fragments_directory(&text)));
         }
         let mut found = None;
         if let Some(directory) = towncrier {
@@ -68,17 +68,9 @@ impl Agent<'_> {
 }
 
 /// The directory of towncrier's fragments, if the file configures it.
-fn fragments_directory(configuration: &str, table: &str) -> Option<String> {
+fn fragments_directory(configuration: &str) -> Option<String> {
     let parsed: toml::Table = configuration.parse().ok()?;
-    let (mut found, mut rest) = (&parsed, table);
-    loop {
-        let (name, more) = rest.split_once('.').unwrap_or((rest, ""));
-        found = found.get(name)?.as_table()?;
-        if more.is_empty() {
-            break;
-        }
-        rest = more;
-    }
+    let found = parsed.get("tool")?.get("towncrier")?;
     let directory = found.get("directory").and_then(toml::Value::as_str).unwrap_or("newsfragments");
     let directory = directory.trim_start_matches("./").trim_end_matches('/');
     (!directory.starts_with('/') && !directory.split('/').any(|part| part == ".."))
@@ -122,7 +114,7 @@ mod tests {
 
     #[test]
     fn directory_of_fragments_is_read_from_the_configuration() {
-        let of = |text: &str| fragments_directory(text, "tool.towncrier");
+        let of = fragments_directory;
         assert_eq!(of("[tool.towncrier]\ndirectory = \"changelog.d/\"\n").as_deref(), Some("changelog.d"));
         assert_eq!(of("[tool.towncrier]\npackage = \"x\"\n").as_deref(), Some("newsfragments"));
         assert_eq!(of("[tool.towncrier]\ndirectory = \"../x\"\n"), None);

@@ -8,10 +8,9 @@ use crate::domain::{
 
 use crate::sandbox::CallError;
 use crate::sandbox::protocol::RepoMap;
-
-use super::sanitise::{Sanitised, sanitise_in_background};
 use crate::testing::Linters;
 
+use super::sanitise::{Sanitised, sanitise_in_background};
 use super::test_summary::{Earlier, describe_run};
 use super::{Agent, AgentError, Conversation};
 
@@ -62,7 +61,7 @@ impl Agent<'_> {
         let suite = describe_suite(self.settings, baseline)
             + &describe_submodules(&submodules)
             + &describe_gaps(&gaps)
-            + &describe_missing_linters(&self.linters().await?)
+            + &describe_missing_linters(&self.abilities().await?.linters)
             + &changelog;
         let map = self.map(format!("{issue}\n{suite}")).await?;
         let material = Material { issue, suite, map };

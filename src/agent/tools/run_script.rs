@@ -99,7 +99,7 @@ impl Tool for RunScriptTool {
     }
 }
 
-/// A sandbox that cannot be started ends the run, as the loss of the agent's own does.
+/// A sandbox that breaks the protocol ends the run, and so does a store of objects that fails.
 fn fatal(error: SuiteError) -> CallError {
     CallError::Fatal(match error {
         SuiteError::Sandbox(error) => error,
